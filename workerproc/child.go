@@ -1,0 +1,145 @@
+package workerproc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// child is the operating system's side of a worker: a process that leads its own group.
+type child struct {
+	cmd *exec.Cmd
+	pid int
+
+	mu     sync.Mutex // guards reaped
+	reaped bool       // the number may belong to somebody else
+}
+
+// exitStatus is how a child ended.
+type exitStatus struct {
+	code   int            // -1 if a signal ended it
+	signal syscall.Signal // 0 if it exited
+}
+
+// start runs cmd as the leader of a new process group.
+func startChild(cmd *exec.Cmd) (*child, error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &child{cmd: cmd, pid: cmd.Process.Pid}, nil
+}
+
+// wait returns when the process has ended and been reaped. Before it reaps it kills what is left of the group, while
+// the group's number cannot have been given to others. It is called once.
+func (c *child) wait() exitStatus {
+	seen := awaitDeath(c.cmd) == nil
+	if seen {
+		c.killGroup()
+	}
+	// The error repeats what ProcessState says, or is about streams, of which cmd has none.
+	_ = c.cmd.Wait()
+	if !seen { // without process descriptors: what is left of a group keeps its number from being given to others
+		c.killGroup()
+	}
+	c.mu.Lock()
+	c.reaped = true
+	c.mu.Unlock()
+	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if ok && status.Signaled() {
+		return exitStatus{code: -1, signal: status.Signal()}
+	}
+	return exitStatus{code: c.cmd.ProcessState.ExitCode()}
+}
+
+// killGroup sends SIGKILL to the process and all of its group.
+func (c *child) killGroup() { c.kill(-c.pid, syscall.SIGKILL) }
+
+// signal sends sig to the process alone.
+func (c *child) signal(sig syscall.Signal) { c.kill(c.pid, sig) }
+
+// kill ignores the error: the only one possible is that nobody is left.
+func (c *child) kill(pid int, sig syscall.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reaped {
+		_ = syscall.Kill(pid, sig)
+	}
+}
+
+// pipe makes a pipe whose one end stays here, in the poller, and whose other end goes to the child in blocking mode.
+// Both are close-on-exec. toChild says which end goes to the child: its read end or its write end.
+func pipe(toChild bool) (ours, theirs *os.File, err error) {
+	var fds [2]int
+	syscall.ForkLock.RLock()
+	err = unix.Pipe(fds[:])
+	if err == nil {
+		unix.CloseOnExec(fds[0])
+		unix.CloseOnExec(fds[1])
+	}
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return nil, nil, fmt.Errorf("pipe: %w", err)
+	}
+	if toChild {
+		fds[0], fds[1] = fds[1], fds[0]
+	}
+	if err := unix.SetNonblock(fds[0], true); err != nil {
+		return nil, nil, fmt.Errorf("pipe: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "pipe"), os.NewFile(uintptr(fds[1]), "pipe"), nil
+}
+
+// pipeReader reads what a worker writes into a pipe. Past the deadline that follows a death it waits no more, but goes on
+// taking what is there, so that a reader which was held up loses nothing of what the dead worker has written.
+type pipeReader struct {
+	file *os.File
+	late int // bytes taken past the deadline
+}
+
+// maxLate bounds what is taken past the deadline, which somebody who left the group can go on writing. No pipe holds
+// more, by default.
+const maxLate = 1 << 20
+
+func (r *pipeReader) Read(p []byte) (int, error) {
+	n, err := r.file.Read(p)
+	if !errors.Is(err, os.ErrDeadlineExceeded) || r.late >= maxLate {
+		return n, err
+	}
+	conn, cerr := r.file.SyscallConn()
+	if cerr != nil {
+		return 0, err
+	}
+	var rerr error
+	if cerr := conn.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), p) }); cerr != nil || rerr != nil {
+		return 0, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	r.late += n
+	return n, nil
+}
+
+// kernelOOMKills returns how many processes the kernel has killed for lack of memory, or 0 where it does not tell.
+func kernelOOMKills() int {
+	stat, err := os.ReadFile("/proc/vmstat")
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(stat) {
+		if count, ok := bytes.CutPrefix(line, []byte("oom_kill ")); ok {
+			n, _ := strconv.Atoi(string(bytes.TrimSpace(count)))
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,140 @@
+package workerproc
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// protocolVersion is the version of docs/protocol.md that this package speaks.
+const protocolVersion = 1
+
+// Hello is the body of HELLO.
+type Hello struct {
+	Protocol    int    `json:"protocol"`
+	PID         int    `json:"pid"`
+	Runtime     string `json:"runtime"`      // for instance "charmer-python 0.1.0"
+	Language    string `json:"language"`     // for instance "CPython 3.11.7"
+	StackSignal int    `json:"stack_signal"` // 0 if the worker has none
+}
+
+// Ready is the body of READY: what the app offers.
+type Ready struct {
+	Commands []Command `json:"commands"`
+	Hooks    []string  `json:"hooks"` // of "session_start" and "session_end"
+}
+
+// Command describes one function of the app.
+type Command struct {
+	Name       string      `json:"name"`
+	Doc        string      `json:"doc"`
+	Parameters []Parameter `json:"parameters"`
+	TimeoutMs  float64     `json:"timeout_ms"` // 0 if it has none of its own
+	Idempotent bool        `json:"idempotent"`
+}
+
+// Parameter describes one argument of a command.
+type Parameter struct {
+	Name       string `json:"name"`
+	Required   bool   `json:"required"`
+	Variadic   bool   `json:"variadic"` // accepts any further name
+	Annotation string `json:"annotation"`
+}
+
+// progressBody, errorBody and logBody are the bodies of PROGRESS, ERROR and LOG.
+type progressBody struct {
+	Stage string `json:"stage"`
+}
+
+type errorBody struct {
+	Kind      string     `json:"kind"`
+	Stage     string     `json:"stage"`
+	Type      string     `json:"type"`
+	Message   string     `json:"message"`
+	Traceback string     `json:"traceback"`
+	Code      string     `json:"code"`
+	Status    int        `json:"status"`
+	Errors    []ArgError `json:"errors"`
+	Exiting   bool       `json:"exiting"`
+}
+
+type logBody struct {
+	Level   string `json:"level"`
+	Stream  string `json:"stream"`
+	Logger  string `json:"logger"`
+	Message string `json:"message"`
+}
+
+// ArgError says what is wrong at one place of the arguments. Pointer is a JSON pointer into args.
+type ArgError struct {
+	Pointer string `json:"pointer"`
+	Detail  string `json:"detail"`
+}
+
+// Call is one run of a command or hook.
+type Call struct {
+	Command      string // name of the command, or of the hook if Hook is set
+	Hook         bool
+	Args         []byte // JSON object; empty means {}
+	RequestID    string
+	SessionID    string    // empty outside sessions
+	SessionState string    // "new" or "resumed" in a session
+	Traceparent  string    // W3C trace context, or empty
+	Deadline     time.Time // when the worker is killed if it has not answered
+}
+
+// appendEnvelope appends the body of a CALL frame. Layout: docs/protocol.md, section 4.
+func (c *Call) appendEnvelope(dst []byte, now time.Time) []byte {
+	if c.Hook {
+		dst = appendMember(append(dst, '{'), "hook", c.Command)
+	} else {
+		dst = appendMember(append(dst, '{'), "command", c.Command)
+	}
+	dst = appendMember(append(dst, ','), "request_id", c.RequestID)
+	if c.SessionID != "" {
+		dst = appendMember(append(dst, `,"session":{`...), "id", c.SessionID)
+		dst = append(appendMember(append(dst, ','), "state", c.SessionState), '}')
+	}
+	left := max(0, c.Deadline.Sub(now))
+	dst = append(dst, `,"timeout_ms":`...)
+	dst = strconv.AppendFloat(dst, float64(left.Microseconds())/1000, 'f', -1, 64)
+	if c.Traceparent != "" {
+		dst = appendMember(append(dst, ','), "traceparent", c.Traceparent)
+	}
+	if c.Hook {
+		return append(dst, '}')
+	}
+	dst = append(dst, `,"args":`...)
+	if len(c.Args) == 0 {
+		return append(dst, "{}}"...)
+	}
+	return append(append(dst, c.Args...), '}')
+}
+
+// appendMember appends "name":"value". AppendQuote fails only on invalid UTF-8, and then has written U+FFFD for it.
+func appendMember(dst []byte, name, value string) []byte {
+	dst = append(append(append(dst, '"'), name...), '"', ':')
+	dst, _ = jsontext.AppendQuote(dst, value)
+	return dst
+}
+
+// decodeBody reads the JSON body of a frame into a T. Unknown members are ignored; anything else that is off is an error.
+func decodeBody[T any](f Frame) (T, error) {
+	var body T
+	if err := json.Unmarshal(f.Body, &body); err != nil {
+		// Not wrapped: the end of input inside a body must not pass for an end inside a frame.
+		return body, fmt.Errorf("body of %s: %v", f.Kind, err)
+	}
+	return body, nil
+}
+
+// checkJSON returns an error unless body is one JSON text in valid UTF-8. Duplicate names are the app's business.
+func checkJSON(body []byte) error {
+	if !jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true)) {
+		return fmt.Errorf("body of RESULT is not JSON: %.64q", body)
+	}
+	return nil
+}

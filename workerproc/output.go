@@ -1,0 +1,109 @@
+package workerproc
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Bounds of what is kept of a worker's output.
+const (
+	maxLine   = 8 << 10        // bytes of one line; the rest of it is counted and dropped
+	maxLogged = 2*maxLine + 64 // a line whose bytes were invalid grows, and a note says what was cut
+	ringLines = 200
+	ringBytes = 64 << 10
+	tailLines = 30 // lines in Exit.StderrTail
+)
+
+// Line is one line of output. Stream is "stdout", "stderr" or "log"; Level a level of docs/protocol.md, section 7.
+type Line struct {
+	Stream, Level, Logger, Message string
+	RequestID, Command             string // of the call it belongs to, or empty
+}
+
+// readLines calls line for each line of r until r fails, and returns that error, or nil at its end. A line keeps at most
+// maxLine bytes; a note at its end counts what was cut. The last line need not end in a newline.
+func readLines(r io.Reader, line func(string)) error {
+	chunk := make([]byte, 32<<10)
+	var kept []byte
+	cut := 0
+	emit := func() {
+		if cut > 0 {
+			kept = fmt.Appendf(kept, "… (%d bytes cut)", cut)
+		}
+		line(string(bytes.ToValidUTF8(bytes.TrimSuffix(kept, []byte("\r")), []byte("\uFFFD"))))
+		kept, cut = kept[:0], 0
+	}
+	add := func(part []byte) {
+		n := min(len(part), maxLine-min(len(kept), maxLine))
+		kept = append(kept, part[:n]...)
+		cut += len(part) - n
+	}
+	for {
+		n, err := r.Read(chunk)
+		rest := chunk[:n]
+		for {
+			part, after, found := bytes.Cut(rest, []byte("\n"))
+			add(part)
+			if !found {
+				break
+			}
+			emit()
+			rest = after
+		}
+		if err != nil {
+			if len(kept)+cut > 0 {
+				emit()
+			}
+			if err == io.EOF {
+				err = nil
+			}
+			return err
+		}
+	}
+}
+
+// ring keeps the last lines of a worker's output, at most ringLines of them and ringBytes in all.
+type ring struct {
+	mu    sync.Mutex // guards the fields below
+	lines []Line
+	bytes int
+}
+
+func (r *ring) add(l Line) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, l)
+	r.bytes += len(l.Message)
+	drop := 0
+	for len(r.lines)-drop > ringLines || r.bytes > ringBytes {
+		r.bytes -= len(r.lines[drop].Message)
+		drop++
+	}
+	r.lines = append(r.lines[:0], r.lines[drop:]...)
+}
+
+// output returns all lines kept, each "stream: text".
+func (r *ring) output() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := make([]string, 0, len(r.lines))
+	for _, l := range r.lines {
+		out = append(out, l.Stream+": "+l.Message)
+	}
+	return out
+}
+
+// stderrTail returns the last lines that did not go to standard output.
+func (r *ring) stderrTail() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	tail := []string{}
+	for _, l := range r.lines {
+		if l.Stream != "stdout" {
+			tail = append(tail, l.Message)
+		}
+	}
+	return tail[max(0, len(tail)-tailLines):]
+}

@@ -1,0 +1,150 @@
+"""What keeps a worker from outliving charmer, from dying without a word, and from being served by its own forks.
+
+Source: docs/protocol.md, sections 1 and 6.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import os
+import select
+import signal
+from dataclasses import dataclass
+from typing import Callable, Final, NoReturn, Optional, Sequence
+
+FRAMES_IN: Final = 3
+FRAMES_OUT: Final = 4
+LIFELINE: Final = 6
+STACK: Final = 7
+
+EXIT_BROKEN: Final = 70
+"""Exit code of a worker whose frame stream is out of step, or gone. Source: EX_SOFTWARE of sysexits.h."""
+
+_FIRST_PRIVATE: Final = 10  # descriptors below belong to the protocol
+
+
+def arm_lifeline() -> Optional[int]:
+    """Have the kernel kill this process group when charmer dies, however stuck this process is then.
+
+    Owner and signal belong to the open file description, and descriptor 6 is inherited: hence one of our own.
+
+    Returns:
+        The descriptor of that description, or None where there is no lifeline or no such system.
+    """
+    set_signal = getattr(fcntl, "F_SETSIG", None)
+    if set_signal is None:
+        return None
+    try:
+        own = _private(os.open(f"/proc/self/fd/{LIFELINE}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        pid = os.getpid()
+        fcntl.fcntl(own, fcntl.F_SETOWN, -pid if os.getpgrp() == pid else pid)
+        fcntl.fcntl(own, set_signal, signal.SIGKILL)
+        fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError:
+        return None
+    poll = select.poll()
+    poll.register(own, 0)
+    if poll.poll(0):  # charmer died before this was armed
+        os._exit(EXIT_BROKEN)
+    return own
+
+
+def keep_private(fds: Sequence[int]) -> None:
+    """Make descriptors close-on-exec, so that programs which the app starts do not hold them."""
+    for fd in fds:
+        try:
+            os.set_inheritable(fd, False)
+        except OSError:
+            pass
+
+
+def is_open(fd: int) -> bool:
+    """Tell whether fd is an open descriptor."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class LastWords:
+    """Where this process complains when it breaks: a copy of descriptor 2, which the app cannot close by mistake."""
+
+    __slots__ = ("fd",)
+
+    fd: Optional[int]
+
+    def die(self, message: str) -> NoReturn:
+        """Write a line and end the process at once."""
+        if self.fd is not None:
+            try:
+                os.write(self.fd, f"charmer worker: {message}\n".encode("utf-8", "backslashreplace"))
+            except OSError:
+                pass
+        os._exit(EXIT_BROKEN)
+
+
+def last_words() -> LastWords:
+    """Copy descriptor 2, and have the interpreter write the stacks there if it crashes."""
+    try:
+        fd = fcntl.fcntl(2, fcntl.F_DUPFD_CLOEXEC, _FIRST_PRIVATE)
+    except OSError:
+        return LastWords(None)
+    faulthandler.enable(file=fd, all_threads=True)
+    return LastWords(fd)
+
+
+def register_stack_dump() -> Optional[int]:
+    """Have a signal write the stacks of all threads to descriptor 7, without help of the interpreter.
+
+    Returns:
+        The signal's number, or None where that cannot be had.
+    """
+    if not is_open(STACK):
+        return None
+    first = getattr(signal, "SIGRTMIN", None)
+    number = int(signal.SIGUSR2 if first is None else first + 5)
+    try:
+        faulthandler.register(number, file=STACK, all_threads=True, chain=False)
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return number
+
+
+def guard_forks(
+    lifeline: Optional[int], words: LastWords, stack_signal: Optional[int], cut_off: Callable[[], None]
+) -> None:
+    """Cut a child off that the app forks: it must neither read nor write frames, nor hold what tells of a death.
+
+    Args:
+        lifeline: As arm_lifeline returned it.
+        words: As last_words returned it.
+        stack_signal: As register_stack_dump returned it.
+        cut_off: Run in the child as well; it must take no lock.
+    """
+    owned = [FRAMES_IN, FRAMES_OUT, LIFELINE, STACK]
+    owned += [fd for fd in (lifeline, words.fd) if fd is not None]
+
+    def in_child() -> None:
+        if not owned:  # in a child of a child, where these numbers are free for the app
+            return
+        cut_off()
+        if stack_signal is not None:
+            faulthandler.unregister(stack_signal)
+        faulthandler.disable()
+        while owned:
+            try:
+                os.close(owned.pop())
+            except OSError:
+                pass
+
+    os.register_at_fork(after_in_child=in_child)
+
+
+def _private(fd: int) -> int:
+    """Move a descriptor out of the range of the protocol's."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PRIVATE)
+    os.close(fd)
+    return moved

@@ -1,0 +1,195 @@
+"""Output of the app as LOG frames: print, stderr, logging and warnings. Source: docs/protocol.md, section 7."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from threading import RLock
+from typing import TYPE_CHECKING, Callable, Final, Iterable, Optional, cast
+
+from ._encode import encode_fields
+from ._frames import FrameWriter
+from ._text import MAX_LINE, cut_end, text_limit
+from ._turns import Turns
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_MAX_LOGGER: Final = 200
+
+
+class LineBuffer(io.BufferedIOBase):
+    """The binary end of sys.stdout or sys.stderr: cuts lines and hands each to a function.
+
+    Of a line it keeps what a LOG frame can carry and counts the rest, so a line without end takes no memory. Closing
+    it does nothing, so that the app cannot lose its output. In a forked child it writes to the descriptor.
+    """
+
+    def __init__(self, fd: int, limit: int, emit: Callable[[str], None], lock: RLock) -> None:
+        self.name = "<stdout>" if fd == 1 else "<stderr>"
+        self.pending = False  # something was written since end_line
+        self._fd = fd
+        self._limit = limit
+        self._emit = emit
+        self._raw = False
+        self._line = bytearray()
+        self._more = 0  # bytes of the line that were dropped
+        self._turns: Turns[Optional[bytes]] = Turns(self._take, lock)
+
+    def write(self, buffer: ReadableBuffer, /) -> int:
+        data = bytes(buffer)
+        self.pending = True
+        if self._raw:
+            rest = data
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        else:
+            self._turns.put(data)
+        return len(data)
+
+    def end_line(self) -> None:
+        """Hand on the line that has begun, if any. Never to be called from within a write."""
+        self.pending = False
+        if not self._raw:
+            self._turns.settle(None)
+
+    def write_through(self) -> None:
+        """From now on write to the descriptor. What a forked child inherited is the parent's to hand on."""
+        self._raw = True
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def flush(self) -> None:
+        """Do nothing: whole lines have gone out, and a line that has begun waits for its end."""
+
+    def close(self) -> None:
+        """Do nothing; see the class."""
+
+    def _take(self, data: Optional[bytes]) -> None:
+        if data is None:
+            if self._line or self._more:
+                self._finish()
+            return
+        at = 0
+        end = data.find(b"\n")
+        while end >= 0:
+            self._keep(data[at:end])
+            self._finish()
+            at = end + 1
+            end = data.find(b"\n", at)
+        if at < len(data):
+            self._keep(data[at:])
+
+    def _keep(self, piece: bytes) -> None:
+        room = max(0, self._limit + 1 - len(self._line))  # one more, since a \r before the end of the line goes
+        self._line += piece[:room]
+        self._more += len(piece) - min(len(piece), room)
+
+    def _finish(self) -> None:
+        line, more = bytes(self._line), self._more
+        self._line.clear()
+        self._more = 0
+        if line.endswith(b"\r") and not more:
+            line = line[:-1]
+        self._emit(cut_end(line.decode("utf-8", "backslashreplace"), self._limit, more))
+
+
+class LogHandler(logging.Handler):
+    """Hands each line of each record to a function, with its level and its logger."""
+
+    def __init__(self, emit_line: Callable[[str, str, str], None]) -> None:
+        super().__init__()
+        self._emit_line = emit_line
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Do without the lock of the base class: emit needs none, and it could be wanted within a write; see Turns."""
+        passed = cast("object", self.filter(record))  # since Python 3.12 it may be another record
+        if passed:
+            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
+        return bool(passed)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            level, logger = _level(record.levelno), str(record.name)
+            for line in self.format(record).split("\n"):
+                self._emit_line(level, logger, line)
+        except Exception:
+            self.handleError(record)
+
+
+class Output:
+    """Owns the streams and the log handler of a worker."""
+
+    def __init__(self, writer: FrameWriter, max_frame: int) -> None:
+        self._writer = writer
+        self._limit = min(MAX_LINE, text_limit(max_frame))
+        self.out = LineBuffer(1, self._limit, lambda line: self._send("info", "stdout", line), writer.lock)
+        self.err = LineBuffer(2, self._limit, lambda line: self._send("warning", "stderr", line), writer.lock)
+        self._stdout = _text_stream(self.out)
+        self._stderr = _text_stream(self.err)
+
+    def install(self) -> None:
+        """Take over sys.stdout, sys.stderr, the root logger and warnings."""
+        sys.stdout, sys.stderr = self._stdout, self._stderr
+        setattr(sys, "__stdout__", self._stdout)
+        setattr(sys, "__stderr__", self._stderr)
+        root = logging.getLogger()
+        root.addHandler(LogHandler(self.log))
+        root.setLevel(logging.INFO)
+        logging.captureWarnings(True)
+
+    def restore(self) -> None:
+        """Give the app its streams back where it has set them to None."""
+        if getattr(sys, "stdout", None) is None:
+            sys.stdout = self._stdout
+        if getattr(sys, "stderr", None) is None:
+            sys.stderr = self._stderr
+
+    def end_lines(self) -> None:
+        """Hand on lines that have begun; called at the end of each call, before its reply."""
+        if self.out.pending:
+            self.out.end_line()
+        if self.err.pending:
+            self.err.end_line()
+
+    def log(self, level: str, logger: str, line: str) -> None:
+        """Send one line of a log record; in a forked child write it to stderr."""
+        if self._writer.dead:
+            self.err.write(cut_end(f"{level}: {logger}: {line}\n", self._limit).encode("utf-8"))
+        else:
+            self._send(level, "log", line, cut_end(logger, _MAX_LOGGER))
+
+    def log_lines(self, level: str, lines: Iterable[str]) -> None:
+        """Send lines of the runtime's own."""
+        for line in lines:
+            self.log(level, "charmer", line)
+
+    def in_child(self) -> None:
+        """Let a forked child print to its descriptors."""
+        self.out.write_through()
+        self.err.write_through()
+
+    def _send(self, level: str, stream: str, message: str, logger: str = "") -> None:
+        fields = {"level": level, "stream": stream}
+        if logger:
+            fields["logger"] = logger
+        fields["message"] = cut_end(message, self._limit) if logger else message
+        self._writer.log(encode_fields(fields))
+
+
+def _text_stream(buffer: LineBuffer) -> io.TextIOWrapper:
+    how = "backslashreplace"
+    return io.TextIOWrapper(buffer, encoding="utf-8", errors=how, line_buffering=True, write_through=True)
+
+
+def _level(number: int) -> str:
+    for least, name in ((50, "critical"), (40, "error"), (30, "warning"), (20, "info")):
+        if number >= least:
+            return name
+    return "debug"

@@ -1,0 +1,122 @@
+"""Results as JSON, and the place of what JSON cannot carry."""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+import unittest
+from collections import OrderedDict
+from typing import Any, Dict, List, Mapping, NamedTuple
+
+from charmer._encode import encode_fields, explain, result_encoder
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+class Answer(int):
+    def __repr__(self) -> str:
+        return "forty-two"
+
+
+class Encoding(unittest.TestCase):
+    def test_what_json_can_carry_is_encoded_as_json_does(self) -> None:
+        shared: List[int] = []
+        values: List[object] = [
+            None,
+            True,
+            0,
+            -1.5,
+            1e400 - 1e400 != 0,
+            10**4000,
+            "",
+            'quote " backslash \\ newline \n nul \0 ß 🐍 \u2028',
+            [],
+            {},
+            (),
+            [1, [2, [3, (4,)]]],
+            {"a": {"b": [None, False]}, "": 0},
+            {1: 1, 2.5: 2, None: 3, True: 4, Level.LOW: 5},
+            Point(1, Level.LOW),
+            OrderedDict(b=1, a=Answer(42)),
+            [shared, shared],
+        ]
+        encode = result_encoder()
+        for value in values:
+            wanted = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            self.assertEqual(encode(value), wanted)
+
+    def test_an_encoder_that_has_failed_still_works(self) -> None:
+        encode = result_encoder()
+        good: List[Any] = [[1]]
+        bad: Dict[str, object] = {"good": good, "bad": object()}
+        for _ in range(3):
+            with self.assertRaises(TypeError):
+                encode(bad)
+            self.assertEqual(encode(good), "[[1]]")
+
+    def test_fields_with_lone_surrogates_are_escaped_and_not_refused(self) -> None:
+        body = encode_fields({"message": 'a\ud800"\udfff ß\\'})
+        self.assertEqual(json.loads(body), {"message": 'a\\ud800"\\udfff ß\\'})
+
+
+class Explaining(unittest.TestCase):
+    def explained(self, value: object) -> str:
+        try:
+            result_encoder()(value).encode("utf-8")
+        except Exception as exc:
+            return explain(value, exc)
+        self.fail("it was encoded")
+
+    def test_the_place_and_the_fault_are_named(self) -> None:
+        cycle: Dict[str, Any] = {"a": [1, {}]}
+        cycle["a"][1]["self"] = cycle["a"]
+        itself: List[Any] = []
+        itself.append(itself)
+        digits = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else 4300
+        cases: Mapping[str, object] = {
+            "result is nan": float("nan"),
+            "result.rows[3].score is nan": {"rows": [0, 1, 2, {"score": float("nan")}]},
+            "result[1] is -inf": [0, float("-inf")],
+            'result["a b"] is a set': {"ok": [{"x": ()}], "a b": {1}},
+            'result["1"][0] is a bytes': {1: [b"x"]},
+            "result[0] is an object": (object(),),
+            "result.x is a type": {"x": int},
+            "result is a tests.test_encode.Explaining": self,
+            "result.text has a lone surrogate (\\ud800 at 1)": {"text": "a\ud800"},
+            "result[0] has a key with a lone surrogate (\\udc00 at 0)": [{"\udc00": 1}],
+            "result.m has a key that is a tuple": {"m": {(1, 2): 3}},
+            "result has a key that is nan": {float("nan"): 1},
+            "result.a[1].self refers back to result.a": cycle,
+            "result[0] refers back to result": itself,
+            f"result.n is an int of {(10**digits).bit_length()} bits": {"n": 10**digits},
+        }
+        for wanted, value in cases.items():
+            with self.subTest(wanted):
+                self.assertEqual(self.explained(value), f"{wanted}, which JSON cannot carry")
+
+    def test_nesting_that_is_too_deep_is_measured(self) -> None:
+        deep: List[Any] = []
+        for _ in range(49_999):
+            deep = [deep]
+        self.assertIn("result is nested 50000 levels deep", self.explained(deep))
+
+    def test_a_long_path_is_cut(self) -> None:
+        value: Dict[str, Any] = {"leaf": {1}}
+        for number in range(100):
+            value = {f"level_{number}": value}
+        text = self.explained(value)
+        self.assertLess(len(text), 400)
+        self.assertTrue(text.startswith("result.level_99.level_98"), text)
+        self.assertTrue(text.endswith(".level_0.leaf is a set, which JSON cannot carry"), text)
+
+
+if __name__ == "__main__":
+    unittest.main()

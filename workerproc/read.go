@@ -1,0 +1,296 @@
+package workerproc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// run starts the goroutines of the worker. They end with the process.
+func (w *Worker) run(progress func(stage string)) {
+	w.stage = "spawn"
+	w.oomKills = kernelOOMKills()
+	w.readers.Go(func() { w.drainOutput(&pipeReader{file: w.stdout}, "stdout") })
+	w.readers.Go(func() { w.drainOutput(&pipeReader{file: w.stderr}, "stderr") })
+	w.readers.Go(func() { w.readReplies(progress) })
+	go w.reap() // ends with the process, and closes done
+}
+
+// readReplies reads frames until the worker ends or breaks the protocol.
+func (w *Worker) readReplies(progress func(string)) {
+	err := w.readHandshake(progress)
+	w.started <- err
+	for err == nil {
+		var f Frame
+		if f, err = ReadFrame(w.out, w.maxFrame); err == nil {
+			err = w.handle(f)
+		}
+	}
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		// Its own doing, unless a signal turns out to have cut it off.
+		w.mu.Lock()
+		w.detail = "ended inside a frame"
+		w.mu.Unlock()
+		fallthrough
+	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errRefused):
+		// It is ending, or has lost its own pipe and will not answer any more.
+		time.AfterFunc(exitLag, w.endMute)
+	default:
+		w.kill(CauseProtocol, err.Error())
+	}
+}
+
+// endMute ends a process that lives on though it will not answer any more, unless it is in the grace of its stop.
+func (w *Worker) endMute() {
+	w.mu.Lock()
+	if w.cause == CauseStopped {
+		w.mu.Unlock()
+		return
+	}
+	w.forced = true
+	w.mu.Unlock()
+	w.child.killGroup()
+}
+
+// errRefused means that the worker said before READY that it cannot start.
+var errRefused = errors.New("the worker refused to start")
+
+// readHandshake reads frames up to READY.
+func (w *Worker) readHandshake(progress func(string)) error {
+	greeted := false
+	for {
+		f, err := ReadFrame(w.out, w.maxFrame)
+		if err != nil {
+			return endedEarly(err, greeted)
+		}
+		switch {
+		case f.Kind == KindHello && !greeted:
+			greeted = true
+			err = w.handleHello(f)
+		case f.Kind == KindProgress && greeted:
+			err = w.handleProgress(f, progress)
+		case f.Kind == KindLog && greeted:
+			err = w.handleLog(f)
+		case f.Kind == KindError && greeted && f.ID == 0:
+			return w.handleRefusal(f)
+		case f.Kind == KindReady && greeted:
+			w.ready, err = decodeBody[Ready](f)
+			return err
+		default:
+			err = fmt.Errorf("%s with id %d before READY", f.Kind, f.ID)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// endedEarly makes a sentence of an end of input before READY.
+func endedEarly(err error, greeted bool) error {
+	switch {
+	case err == io.ErrUnexpectedEOF:
+		return fmt.Errorf("ended inside a frame: %w", err)
+	case err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded):
+		return err
+	case greeted:
+		return fmt.Errorf("ended before it said READY: %w", err)
+	default:
+		return fmt.Errorf("ended before it said HELLO: %w", err)
+	}
+}
+
+func (w *Worker) handleHello(f Frame) error {
+	body, err := decodeBody[Hello](f)
+	if err == nil && body.Protocol != protocolVersion {
+		err = fmt.Errorf("speaks protocol %d, not %d", body.Protocol, protocolVersion)
+	}
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.hello = body
+	w.mu.Unlock()
+	return nil
+}
+
+func (w *Worker) handleProgress(f Frame, progress func(string)) error {
+	body, err := decodeBody[progressBody](f)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.stage = body.Stage
+	w.mu.Unlock()
+	progress(body.Stage)
+	return nil
+}
+
+func (w *Worker) handleRefusal(f Frame) error {
+	body, err := decodeBody[errorBody](f)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	w.refusal = body
+	w.mu.Unlock()
+	return errRefused
+}
+
+// handle acts on one frame after READY. An error poisons the worker.
+func (w *Worker) handle(f Frame) error {
+	switch f.Kind {
+	case KindResult:
+		if err := checkJSON(f.Body); err != nil {
+			return err
+		}
+		return w.answer(f.ID, Reply{Result: f.Body}, nil, false)
+	case KindError:
+		body, err := decodeBody[errorBody](f)
+		if err != nil {
+			return err
+		}
+		failure, err := body.commandError()
+		if err != nil {
+			return err
+		}
+		return w.answer(f.ID, Reply{}, failure, body.Exiting)
+	case KindLog:
+		return w.handleLog(f)
+	default:
+		return fmt.Errorf("%s with id %d after READY", f.Kind, f.ID)
+	}
+}
+
+// commandError returns the error that a caller of a healthy worker sees.
+func (b errorBody) commandError() (*CommandError, error) {
+	kind := CommandErrorKind(b.Kind)
+	switch kind {
+	case KindException, KindCommandError, KindBadResult, KindInvalidArgs, KindUnknownCommand:
+		return &CommandError{Kind: kind, Type: b.Type, Message: b.Message, Traceback: b.Traceback,
+			Code: b.Code, Status: b.Status, Errors: b.Errors}, nil
+	default:
+		return nil, fmt.Errorf("ERROR of unknown kind %.64q", b.Kind)
+	}
+}
+
+// answer gives the call id its answer. Once the worker is being killed the answer comes too late and is dropped.
+func (w *Worker) answer(id uint32, reply Reply, err error, exiting bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	open, ok := w.calls[id]
+	if !ok {
+		return fmt.Errorf("answer to call %d, which is not open", id)
+	}
+	if exiting && w.cause == "" {
+		w.cause = CauseExiting
+	}
+	if w.cause != "" && w.cause != CauseStopped && w.cause != CauseExiting {
+		return nil
+	}
+	delete(w.calls, id)
+	open.reply, open.err = reply, err
+	close(open.done)
+	return nil
+}
+
+func (w *Worker) handleLog(f Frame) error {
+	body, err := decodeBody[logBody](f)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	open := w.calls[f.ID]
+	w.mu.Unlock()
+	w.line(Line{Stream: body.Stream, Level: body.Level, Logger: body.Logger, Message: body.Message}, open)
+	return nil
+}
+
+// onlyCall returns the open call if there is exactly one: to it belongs what reaches descriptors 1 and 2.
+func (w *Worker) onlyCall() *openCall {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.calls) != 1 {
+		return nil
+	}
+	for _, open := range w.calls {
+		return open
+	}
+	return nil
+}
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn, "error": slog.LevelError, "critical": slog.LevelError,
+}
+
+// line keeps a line of output and logs it: records of the logging module at their own level, plain output at debug.
+func (w *Worker) line(l Line, open *openCall) {
+	if len(l.Message) > maxLogged {
+		l.Message = fmt.Sprintf("%s… (%d bytes cut)", strings.ToValidUTF8(l.Message[:maxLogged], ""), len(l.Message)-maxLogged)
+	}
+	level := slog.LevelDebug
+	if l.Stream == "log" {
+		level = logLevels[l.Level]
+	}
+	attrs := []slog.Attr{slog.String("stream", l.Stream)}
+	if l.Logger != "" {
+		attrs = append(attrs, slog.String("logger", l.Logger))
+	}
+	if open != nil {
+		l.RequestID, l.Command = open.request.RequestID, open.request.Command
+		attrs = append(attrs, slog.String("command", l.Command), slog.String("request_id", l.RequestID))
+	}
+	w.ring.add(l)
+	w.log.LogAttrs(context.Background(), level, l.Message, attrs...)
+}
+
+// reap waits for the death of the process, gathers the evidence, and answers what is still open.
+func (w *Worker) reap() {
+	status := w.child.wait()
+	deadline := time.Now().Add(drainTime)
+	for _, f := range []*os.File{w.replies, w.stdout, w.stderr} {
+		_ = f.SetReadDeadline(deadline) // cannot fail on a pipe in the poller
+	}
+	w.readers.Wait()
+	closeAll(w.in, w.replies, w.stdout, w.stderr, w.stackPipe)
+	w.frames.settle() // then it is known what the worker may have read
+
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.exit = Exit{Cause: w.cause, Code: status.code, Signal: status.signal, Forced: w.forced && status.signal == syscall.SIGKILL,
+		Output: w.ring.output(), StderrTail: w.ring.stderrTail()}
+	if w.cause == "" {
+		w.cause = CauseCrash
+		if w.detail != "" && (status.signal == 0 || w.exit.Forced) {
+			w.cause = CauseProtocol
+		}
+		w.exit.Cause = w.cause
+	}
+	w.exit.OOMSuspected = w.cause == CauseCrash && status.signal == syscall.SIGKILL && !w.exit.Forced && kernelOOMKills() > w.oomKills
+	w.exit.describe()
+	for id, open := range w.calls {
+		open.err = w.lostLocked(open)
+		delete(w.calls, id)
+		close(open.done)
+	}
+	close(w.done)
+}
+
+// lostLocked returns the error of a call that the dead worker never answered.
+func (w *Worker) lostLocked(open *openCall) error {
+	started := w.frames.reached(open.end)
+	switch {
+	case open == w.expired:
+		return &TimeoutError{Stack: w.stack, Exit: w.exit}
+	case w.cause == CauseProtocol:
+		return &ProtocolError{Detail: w.detail, Exit: w.exit, Started: started}
+	default:
+		return &CrashError{Exit: w.exit, Started: started}
+	}
+}

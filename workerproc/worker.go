@@ -1,0 +1,241 @@
+package workerproc
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// How long a dead or silent process is given.
+const (
+	drainTime = 200 * time.Millisecond // for output still in the pipes when a grandchild holds them open
+	exitLag   = time.Second            // between the end of its replies and being killed for it
+)
+
+// TooLargeError means that a call does not fit into a frame. The worker has not seen it.
+type TooLargeError struct {
+	Limit int // bytes of arguments that fit
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("arguments exceed the %d bytes that fit into a frame", e.Limit)
+}
+
+// envelopeSize is more than the envelope of a call needs without its arguments.
+const envelopeSize = 8 << 10
+
+// Reply is the answer of a command that returned.
+type Reply struct {
+	Result []byte // one JSON text
+}
+
+// Worker is one process that has said READY. Its methods may be called from any goroutine.
+type Worker struct {
+	id         uint64
+	child      *child
+	maxFrame   int
+	log        *slog.Logger
+	runtime    string // directory of the Python runtime; empty for other workers
+	spawnedAt  time.Time
+	readyAfter time.Duration // set before Spawn returns
+	hello      Hello         // guarded by mu until Spawn returns, and set then
+	ready      Ready         // set before Spawn returns
+
+	frames    frameWriter
+	in        *os.File // to descriptor 3
+	replies   *os.File // from descriptor 4
+	out       *bufio.Reader
+	stdout    *os.File
+	stderr    *os.File
+	stackPipe *os.File
+	ring      ring
+
+	readers  sync.WaitGroup // the three readers
+	started  chan error     // one value when READY came or cannot come any more
+	done     chan struct{}  // closed when the process is dead, reaped, and every call answered
+	exit     Exit           // set before done is closed
+	oomKills int            // the kernel's count at the start
+
+	mu      sync.Mutex // guards the fields below
+	calls   map[uint32]*openCall
+	lastID  uint32
+	cause   Cause     // empty while the worker takes calls
+	detail  string    // how it broke the protocol, if it did
+	stage   string    // what it reported last before READY
+	refusal errorBody // of an ERROR before READY
+	forced  bool      // killed after the grace of a stop, or for living on without answering
+	expired *openCall // the call that ran out of time
+	stack   string    // the dump for it
+}
+
+// openCall is a call that has no answer yet.
+type openCall struct {
+	request *Call
+	end     int64 // position in the stream of frames at which it ends
+	done    chan struct{}
+	reply   Reply // set, like err, before done is closed
+	err     error
+}
+
+// ID returns the number that Spawn was given.
+func (w *Worker) ID() uint64 { return w.id }
+
+// PID returns the process id, also after death.
+func (w *Worker) PID() int { return w.child.pid }
+
+// Commands returns what the app offers, as READY said it.
+func (w *Worker) Commands() []Command { return w.ready.Commands }
+
+// HasHook reports whether the app has functions for "session_start" or "session_end".
+func (w *Worker) HasHook(name string) bool { return slices.Contains(w.ready.Hooks, name) }
+
+// Language names interpreter and version, for instance "CPython 3.11.7".
+func (w *Worker) Language() string { return w.hello.Language }
+
+// ReadyAfter returns the time from spawn to READY.
+func (w *Worker) ReadyAfter() time.Duration { return w.readyAfter }
+
+// Done is closed when the process is dead and every call has its answer.
+func (w *Worker) Done() <-chan struct{} { return w.done }
+
+// Exit returns how the process ended. It must not be called before Done is closed.
+func (w *Worker) Exit() Exit { return w.exit }
+
+// Healthy reports whether the worker takes calls.
+func (w *Worker) Healthy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cause == ""
+}
+
+// Call sends c and waits for its answer. The error is a *CommandError, after which the worker is healthy; a
+// *TooLargeError, with nothing sent; or a *CrashError, *ProtocolError or *TimeoutError, after which the process is dead.
+func (w *Worker) Call(c *Call) (Reply, error) {
+	if limit := w.maxFrame - envelopeSize; len(c.Args) > limit {
+		return Reply{}, &TooLargeError{Limit: limit}
+	}
+	open := &openCall{request: c, done: make(chan struct{})}
+	if !w.send(open) {
+		<-w.done
+		return Reply{}, &CrashError{Exit: w.exit}
+	}
+	// The timer also frees this goroutine from a pipe that nobody reads.
+	timer := time.AfterFunc(time.Until(c.Deadline), func() { w.expire(open) })
+	defer timer.Stop()
+	// A failed write means that the process has closed its end; its death answers the call.
+	_ = w.frames.flush()
+	<-open.done
+	return open.reply, open.err
+}
+
+// send queues the frame of a call, or returns false if the worker takes none.
+func (w *Worker) send(open *openCall) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cause != "" {
+		return false
+	}
+	w.lastID++
+	id := w.lastID
+	w.calls[id] = open
+	open.end = w.frames.queue(func(dst []byte) []byte {
+		dst = beginFrame(dst, KindCall, id)
+		start := len(dst)
+		return endFrame(open.request.appendEnvelope(dst, time.Now()), start)
+	})
+	return true
+}
+
+// expire ends the worker because a call has run out of time, unless the answer came first.
+func (w *Worker) expire(open *openCall) {
+	w.mu.Lock()
+	select {
+	case <-open.done:
+		w.mu.Unlock()
+		return
+	default:
+	}
+	if w.cause != "" && w.cause != CauseStopped && w.cause != CauseExiting {
+		w.mu.Unlock()
+		return // it is being killed already
+	}
+	w.cause, w.expired = CauseTimeout, open
+	w.mu.Unlock()
+
+	stack := w.dumpStacks()
+	w.mu.Lock()
+	w.stack = stack
+	w.mu.Unlock()
+	w.child.killGroup()
+}
+
+// Kill ends the process group at once. Open calls are answered with a *CrashError.
+func (w *Worker) Kill() { w.kill(CauseKilled, "") }
+
+// kill ends the process group for cause unless another cause came first.
+func (w *Worker) kill(cause Cause, detail string) {
+	w.mu.Lock()
+	if w.cause == "" || w.cause == CauseStopped || w.cause == CauseExiting {
+		w.cause, w.detail = cause, detail
+	}
+	w.mu.Unlock()
+	w.child.killGroup()
+}
+
+// Stop asks the worker to end, kills its group if it has not after grace, and returns when it is dead. A call that runs
+// may finish within the grace.
+func (w *Worker) Stop(grace time.Duration) Exit {
+	w.mu.Lock()
+	if w.cause == "" {
+		w.cause = CauseStopped
+	}
+	w.mu.Unlock()
+	timer := time.AfterFunc(grace, func() {
+		w.mu.Lock()
+		w.forced = true
+		w.mu.Unlock()
+		w.child.killGroup()
+	})
+	defer timer.Stop()
+	w.frames.queue(func(dst []byte) []byte { return AppendFrame(dst, Frame{Kind: KindStop}) })
+	_ = w.frames.flush() // a worker that cannot be told is dead or will be killed
+	<-w.done
+	return w.exit
+}
+
+// awaitReady waits for READY. On any other outcome it kills the process and returns a *StartError with its evidence.
+func (w *Worker) awaitReady(ctx context.Context) error {
+	var err error
+	var stack string
+	select {
+	case err = <-w.started: // after a failure the reader sees to the end of the process
+	case <-ctx.Done():
+		err = fmt.Errorf("start given up: %w", context.Cause(ctx))
+		if context.Cause(ctx) == context.DeadlineExceeded {
+			err = fmt.Errorf("not ready after %s", time.Since(w.spawnedAt).Round(10*time.Millisecond))
+			stack = w.dumpStacks() // where it hangs
+		}
+		w.Kill()
+	}
+	if err == nil {
+		w.readyAfter = time.Since(w.spawnedAt)
+		return nil
+	}
+	<-w.done
+	w.mu.Lock()
+	stage, refusal := w.stage, w.refusal
+	w.mu.Unlock()
+	if refusal.Kind != "" {
+		err = &CommandError{Type: refusal.Type, Message: refusal.Message}
+	}
+	if refusal.Stage != "" {
+		stage = refusal.Stage
+	}
+	return &StartError{Stage: stage, Detail: err.Error(), Traceback: cmp.Or(refusal.Traceback, stack), Exit: w.exit}
+}
