@@ -1,0 +1,58 @@
+package poolsvc
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"charmer/workerproc"
+)
+
+// Worker is what the pool needs of a process; *workerproc.Worker is one. The contracts are those of its methods.
+type Worker interface {
+	PID() int
+	Call(*workerproc.Call) (workerproc.Reply, error)
+	Stop(grace time.Duration) workerproc.Exit
+	Kill()
+	Healthy() bool
+	Done() <-chan struct{}
+	Exit() workerproc.Exit
+	Commands() []workerproc.Command
+	HasHook(name string) bool
+	ReadyAfter() time.Duration
+}
+
+// Config says what a pool is. All fields are required but Lazy, MinReady and LeaseShare as noted.
+type Config struct {
+	// Spawn starts a worker and returns when it is ready; see workerproc.Spawner.Spawn. It may be called from several
+	// goroutines at once, but at most StartParallelism.
+	Spawn            func(ctx context.Context, id uint64, progress func(pid int, stage string)) (Worker, error)
+	StartMethod      string // how Spawn makes processes, for people
+	Workers          int    // size of the pool
+	StartParallelism int    // workers that start at the same time
+	MinReady         int    // workers that must be up for Ready; 0 never waits for any
+	Lazy             bool   // start workers when requests need them
+	StartTimeout     time.Duration
+	CheckoutTimeout  time.Duration // wait for a worker unless the request says otherwise
+	ExecuteTimeout   time.Duration // wait and run unless the request or the command says otherwise
+	StopGrace        time.Duration // between asking a worker to stop and killing it
+	MaxQueue         int           // requests that wait, exactly
+	LeaseTTL         time.Duration
+	LeaseShare       float64 // share of the workers that leases may hold, over 0 to 1; at least one worker
+	LeaseLimit       int     // derived from LeaseShare by New
+	SessionIdle      time.Duration
+	SessionLifetime  time.Duration
+	MaxSessions      int
+	Log              *slog.Logger
+}
+
+// Times that nobody needs to set.
+const (
+	minLifetime    = time.Second            // a worker that dies unused before this counts as a failed start
+	backoffInitial = 100 * time.Millisecond // delay after the first failed start
+	backoffMax     = 30 * time.Second
+	tickInterval   = time.Second     // of the janitor
+	liveWithin     = 5 * time.Second // a janitor silent for longer is dead
+	maxTombs       = 10_000          // ended leases and lost sessions remembered, each
+	maxAttempts    = 3               // workers tried for a call that no worker has begun
+)

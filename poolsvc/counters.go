@@ -1,0 +1,128 @@
+package poolsvc
+
+import (
+	"errors"
+	"maps"
+	"time"
+)
+
+// Counts are totals since the start.
+type Counts struct {
+	Checkouts  map[string]int64 // by outcome
+	Executions map[string]int64 // by outcome
+	Starts     map[string]int64 // by result
+	Exits      map[ExitReason]int64
+	QueueWait  map[string]Histogram // by outcome
+	RunTime    map[string]Histogram // by outcome
+	StartTime  Histogram
+
+	LeasesActive                                                  int
+	LeasesGranted, LeasesReleased, LeasesExpired, LeasesLost      int64
+	SessionsCreated, SessionsEnded, SessionsExpired, SessionsLost int64
+	Waited                                                        int64         // checkouts that had to wait at all
+	Busy                                                          time.Duration // spent by workers in calls
+	ServiceTime                                                   time.Duration // moving average of the run time
+}
+
+// counters are the totals that a pool keeps. Pool.mu guards them.
+type counters struct {
+	checkouts, executions, starts map[string]int64
+	exits                         map[ExitReason]int64
+	queueWait, runTime            map[string]*histogram
+	startTime                     histogram
+
+	leasesGranted, leasesReleased, leasesExpired, leasesLost      int64
+	sessionsCreated, sessionsEnded, sessionsExpired, sessionsLost int64
+	waited                                                        int64
+	busy                                                          time.Duration
+	serviceTime                                                   time.Duration
+}
+
+// The closed sets of names. All are there from the start, so that rates work from the first event.
+var (
+	checkoutOutcomes  = []string{"ok", "timeout", "canceled", "queue_full", "draining", "starting", "crash_looping", "session_busy", "session_limit", "session_lost", "failed"}
+	executionOutcomes = []string{"ok", "app_error", "invalid_args", "timeout", "crash", "protocol"}
+	startResults      = []string{"ok", "failed"}
+	waitOutcomes      = []string{"ok", "timeout", "canceled"}
+)
+
+func newCounters() counters {
+	c := counters{checkouts: map[string]int64{}, executions: map[string]int64{}, starts: map[string]int64{}, exits: map[ExitReason]int64{},
+		queueWait: map[string]*histogram{}, runTime: map[string]*histogram{}}
+	for _, name := range checkoutOutcomes {
+		c.checkouts[name] = 0
+	}
+	for _, name := range executionOutcomes {
+		c.executions[name] = 0
+		c.runTime[name] = &histogram{}
+	}
+	for _, name := range startResults {
+		c.starts[name] = 0
+	}
+	for _, reason := range exitReasons {
+		c.exits[reason] = 0
+	}
+	for _, name := range waitOutcomes {
+		c.queueWait[name] = &histogram{}
+	}
+	return c
+}
+
+// checkout counts one attempt to get a worker.
+func (c *counters) checkout(err error, waited time.Duration) {
+	name := checkoutOutcome(err)
+	c.checkouts[name]++
+	if waited > 0 {
+		c.waited++
+	}
+	if h, ok := c.queueWait[name]; ok {
+		h.observe(waited)
+	}
+}
+
+func checkoutOutcome(err error) string {
+	for _, row := range []struct {
+		err  error
+		name string
+	}{
+		{ErrClientGone, "canceled"}, {ErrCheckoutTimeout, "timeout"}, {ErrQueueFull, "queue_full"}, {ErrDraining, "draining"},
+		{ErrStarting, "starting"}, {ErrCrashLooping, "crash_looping"}, {ErrSessionBusy, "session_busy"},
+		{ErrSessionLimit, "session_limit"}, {ErrSessionLost, "session_lost"},
+	} {
+		if errors.Is(err, row.err) {
+			return row.name
+		}
+	}
+	if err == nil {
+		return "ok"
+	}
+	return "failed"
+}
+
+// execution counts one call, and moves the average of the service time by a tenth.
+func (c *counters) execution(outcome string, run time.Duration) {
+	c.executions[outcome]++
+	c.runTime[outcome].observe(run)
+	c.busy += run
+	if c.serviceTime == 0 {
+		c.serviceTime = run
+	}
+	c.serviceTime += (run - c.serviceTime) / 10
+}
+
+func (c *counters) snapshot() Counts {
+	out := Counts{
+		Checkouts: maps.Clone(c.checkouts), Executions: maps.Clone(c.executions), Starts: maps.Clone(c.starts), Exits: maps.Clone(c.exits),
+		QueueWait: map[string]Histogram{}, RunTime: map[string]Histogram{}, StartTime: c.startTime.snapshot(),
+		LeasesGranted: c.leasesGranted, LeasesReleased: c.leasesReleased, LeasesExpired: c.leasesExpired, LeasesLost: c.leasesLost,
+		SessionsCreated: c.sessionsCreated, SessionsEnded: c.sessionsEnded, SessionsExpired: c.sessionsExpired, SessionsLost: c.sessionsLost,
+		Waited: c.waited, Busy: c.busy, ServiceTime: c.serviceTime,
+	}
+	for name, h := range c.queueWait {
+		out.QueueWait[name] = h.snapshot()
+	}
+	for name, h := range c.runTime {
+		out.RunTime[name] = h.snapshot()
+	}
+	return out
+}

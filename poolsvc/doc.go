@@ -1,0 +1,29 @@
+// Package poolsvc runs many workers: checkout with a bounded first-in, first-out queue, leases, sessions, replacement
+// with backoff, drain, and one [Stats] snapshot. It knows nothing of HTTP and does no pipe I/O.
+//
+// # A worker's life
+//
+//	starting -> idle <-> busy -> stopping -> gone
+//	              ^----> leased
+//
+// A worker belongs to the pool or to a session; a lease borrows it from either. A pooled worker that dies is replaced
+// at once; one that cannot start, or dies before its first use, is tried again after a jittered, growing backoff, one
+// probe at a time. The worker of a session is not replaced: the session is lost, and says so until it is opened again.
+//
+// # Locks
+//
+// There is one: Pool.mu. It guards the pool, its queue, leases and sessions, so that a snapshot is consistent and no
+// lock order is needed. Decisions are made under it (methods that end in Locked); spawning, stopping, calling and
+// waiting happen without it. Workers' own locks are leaves: a worker never calls back into the pool.
+//
+// # Goroutines
+//
+// All are started with Pool.mu held and after the closed check, and Close waits for all of them.
+//
+//   - janitor: one; expires leases and sessions, and ticks for the liveness probe. Ends with the pool's context.
+//   - start: one for each starting worker; ends when the worker is ready or dead, which the context hastens.
+//   - watch: one for each live worker; ends with its process.
+//   - stop: one for each stopping worker; ends after the grace at the latest.
+//
+// A request runs in the goroutine of its caller. A request's context ends its wait, never a spawn.
+package poolsvc

@@ -1,0 +1,356 @@
+package poolsvc
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"charmer/workerproc"
+)
+
+// factory makes in-memory workers, as Config.Spawn, and remembers what became of them. The fields up to mu are its
+// program, to be changed only before New or by the functions that say so.
+type factory struct {
+	plan     func(attempt int) (time.Duration, error) // how long the n-th start takes, from 1, and how it fails
+	hooks    []string
+	deathLag time.Duration // between the end of a worker's health and that of its process
+	hook     func(w *fakeWorker, c *workerproc.Call) error
+	timeouts map[string]time.Duration // of commands
+
+	stopped atomic.Int64 // workers whose process has ended
+
+	mu          sync.Mutex // guards the fields below
+	workers     []*fakeWorker
+	attempts    []time.Time // of starts
+	starting    int
+	maxStarting int
+	violations  []string
+}
+
+func newFactory() *factory {
+	return &factory{plan: func(int) (time.Duration, error) { return 0, nil }}
+}
+
+// startsIn has every start take d.
+func startsIn(d time.Duration) func(int) (time.Duration, error) {
+	return func(int) (time.Duration, error) { return d, nil }
+}
+
+// spawn is a Config.Spawn.
+func (f *factory) spawn(ctx context.Context, id uint64, progress func(pid int, stage string)) (Worker, error) {
+	f.mu.Lock()
+	f.attempts = append(f.attempts, time.Now())
+	attempt := len(f.attempts)
+	f.starting++
+	f.maxStarting = max(f.maxStarting, f.starting)
+	plan := f.plan
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		f.starting--
+		f.mu.Unlock()
+	}()
+
+	pid := 1000 + int(id)
+	progress(pid, "import app")
+	delay, err := plan(attempt)
+	if !sleep(ctx, delay) {
+		return nil, &workerproc.StartError{Stage: "import app", Detail: "start given up"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	w := &fakeWorker{f: f, id: id, pid: pid, readyAfter: delay, done: make(chan struct{})}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.workers = append(f.workers, w)
+	return w, nil
+}
+
+// replan changes how workers start.
+func (f *factory) replan(plan func(attempt int) (time.Duration, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.plan = plan
+}
+
+// starts returns when Spawn was called.
+func (f *factory) starts() []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.attempts)
+}
+
+// started returns the workers that were ready, in that order.
+func (f *factory) started() []*fakeWorker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.workers)
+}
+
+// last returns the worker that was ready last.
+func (f *factory) last() *fakeWorker {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.workers[len(f.workers)-1]
+}
+
+// worker returns the worker with that id.
+func (f *factory) worker(id uint64) *fakeWorker {
+	for _, w := range f.started() {
+		if w.id == id {
+			return w
+		}
+	}
+	panic(fmt.Sprintf("no worker %d", id))
+}
+
+// broken returns how the contract of Worker was broken.
+func (f *factory) broken() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.violations)
+}
+
+// violate notes a broken contract of Worker.
+func (f *factory) violate(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.violations = append(f.violations, fmt.Sprintf(format, args...))
+}
+
+// startFailure is the evidence of a worker that cannot start.
+var startFailure = &workerproc.StartError{Stage: "import app", Detail: "ModuleNotFoundError: No module named 'dspy'",
+	Exit: workerproc.Exit{Cause: workerproc.CauseCrash, Reason: "exited with code 1", Code: 1, StderrTail: []string{"no dspy"}}}
+
+func failing(int) (time.Duration, error) { return 0, startFailure }
+
+// fakeWorker is a worker in memory. It offers these commands: echo returns its args, sleep takes the time that its args
+// name, raise fails and stays healthy, crash dies, garble breaks the protocol, exit raises and then ends.
+type fakeWorker struct {
+	f          *factory
+	id         uint64
+	pid        int
+	readyAfter time.Duration
+	done       chan struct{}
+
+	mu    sync.Mutex // guards the fields below
+	cause workerproc.Cause
+	exit  workerproc.Exit // set before done is closed
+	idle  chan struct{}   // closed when the running call ends; nil without one
+	calls []workerproc.Call
+	stops int // calls of Stop and Kill
+}
+
+var commandNames = []string{"echo", "sleep", "raise", "crash", "garble", "exit"}
+
+func (w *fakeWorker) PID() int                  { return w.pid }
+func (w *fakeWorker) Done() <-chan struct{}     { return w.done }
+func (w *fakeWorker) HasHook(name string) bool  { return slices.Contains(w.f.hooks, name) }
+func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
+
+func (w *fakeWorker) Commands() []workerproc.Command {
+	var out []workerproc.Command
+	for _, name := range commandNames {
+		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds())})
+	}
+	return out
+}
+
+func (w *fakeWorker) Healthy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cause == ""
+}
+
+func (w *fakeWorker) Exit() workerproc.Exit {
+	select {
+	case <-w.done:
+	default:
+		w.f.violate("Exit of worker %d before its end", w.id)
+	}
+	return w.exit
+}
+
+// Call runs a command as a process would: one at a time, and only while healthy.
+func (w *fakeWorker) Call(c *workerproc.Call) (workerproc.Reply, error) {
+	w.mu.Lock()
+	if w.cause != "" {
+		w.mu.Unlock()
+		<-w.done
+		return workerproc.Reply{}, &workerproc.CrashError{Exit: w.exit}
+	}
+	if w.idle != nil {
+		w.f.violate("worker %d was given %s while it ran another call", w.id, c.Command)
+	}
+	idle := make(chan struct{})
+	w.idle = idle
+	w.calls = append(w.calls, *c)
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		w.idle = nil
+		w.mu.Unlock()
+		close(idle)
+	}()
+	return w.run(c)
+}
+
+func (w *fakeWorker) run(c *workerproc.Call) (workerproc.Reply, error) {
+	if c.Hook {
+		if w.f.hook == nil {
+			return workerproc.Reply{}, nil
+		}
+		return workerproc.Reply{}, w.f.hook(w, c)
+	}
+	switch c.Command {
+	case "sleep":
+		d, err := time.ParseDuration(string(c.Args))
+		if err != nil {
+			panic(err)
+		}
+		return workerproc.Reply{Result: []byte(`"slept"`)}, w.take(c, d)
+	case "raise":
+		return workerproc.Reply{}, &workerproc.CommandError{Kind: workerproc.KindException, Type: "ValueError"}
+	case "exit":
+		w.end(workerproc.CauseExiting, workerproc.Exit{Reason: "exited with code 0"})
+		return workerproc.Reply{}, &workerproc.CommandError{Kind: workerproc.KindException, Type: "SystemExit"}
+	case "crash":
+		w.crash()
+		<-w.done
+		return workerproc.Reply{}, &workerproc.CrashError{Exit: w.exit, Started: true}
+	case "garble":
+		w.end(workerproc.CauseProtocol, workerproc.Exit{Reason: "killed by signal 9 (SIGKILL) after it broke the protocol", Signal: syscall.SIGKILL})
+		<-w.done
+		return workerproc.Reply{}, &workerproc.ProtocolError{Detail: "garbage", Exit: w.exit, Started: true}
+	default:
+		return workerproc.Reply{Result: c.Args}, nil
+	}
+}
+
+// take passes the time d, unless the deadline of c or the worker's death comes first.
+func (w *fakeWorker) take(c *workerproc.Call, d time.Duration) error {
+	timer, deadline := time.NewTimer(d), time.NewTimer(time.Until(c.Deadline))
+	defer timer.Stop()
+	defer deadline.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-deadline.C:
+		w.end(workerproc.CauseTimeout, workerproc.Exit{Reason: "killed by signal 9 (SIGKILL) after its call ran out of time", Signal: syscall.SIGKILL})
+		<-w.done
+		return &workerproc.TimeoutError{Stack: "in sleep", Exit: w.exit}
+	case <-w.done:
+		return &workerproc.CrashError{Exit: w.exit, Started: true}
+	}
+}
+
+// crash has the process end by itself.
+func (w *fakeWorker) crash() {
+	w.end(workerproc.CauseCrash, workerproc.Exit{Reason: "exited with code 3", Code: 3})
+}
+
+func (w *fakeWorker) Kill() {
+	w.mu.Lock()
+	w.stops++
+	w.mu.Unlock()
+	w.end(workerproc.CauseKilled, workerproc.Exit{Reason: "killed by signal 9 (SIGKILL) by charmer", Signal: syscall.SIGKILL})
+}
+
+// Stop waits for the running call, at most for grace.
+func (w *fakeWorker) Stop(grace time.Duration) workerproc.Exit {
+	w.mu.Lock()
+	w.stops++
+	if w.cause == "" {
+		w.cause = workerproc.CauseStopped
+	}
+	obeys, idle := w.cause == workerproc.CauseStopped, w.idle
+	w.mu.Unlock()
+	exit := workerproc.Exit{Reason: "exited with code 0"}
+	if obeys && idle == nil {
+		w.end(workerproc.CauseStopped, exit)
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-idle:
+		w.end(workerproc.CauseStopped, exit)
+	case <-w.done:
+	case <-timer.C:
+		w.end(workerproc.CauseStopped, workerproc.Exit{Reason: "killed after the grace of its stop", Signal: syscall.SIGKILL, Forced: true})
+	}
+	<-w.done
+	return w.exit
+}
+
+// end begins the death of the process, which lasts for deathLag. The first cause stands.
+func (w *fakeWorker) end(cause workerproc.Cause, exit workerproc.Exit) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.exit.Cause != "" {
+		return // it is dying already
+	}
+	exit.Cause = cause
+	w.cause, w.exit = cause, exit
+	if w.f.deathLag == 0 {
+		w.gone()
+		return
+	}
+	time.AfterFunc(w.f.deathLag, w.gone)
+}
+
+func (w *fakeWorker) gone() {
+	w.f.stopped.Add(1)
+	close(w.done)
+}
+
+// sicken has the worker take no more calls while its process lives on.
+func (w *fakeWorker) sicken() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.cause = workerproc.CauseCrash
+}
+
+// seen returns the calls that the worker was given, hooks included, as "command" or "command state".
+func (w *fakeWorker) seen() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, c := range w.calls {
+		if c.SessionState != "" {
+			out = append(out, c.Command+" "+c.SessionState)
+		} else {
+			out = append(out, c.Command)
+		}
+	}
+	return out
+}
+
+// dead reports whether the process has ended.
+func (w *fakeWorker) dead() bool {
+	select {
+	case <-w.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// sleep waits for d and returns false if ctx ended before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d == 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,210 @@
+package poolsvc
+
+import (
+	"slices"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// check is called between any two actions, with every goroutine at rest.
+func (m *model) check(t *rapid.T) {
+	synctest.Wait()
+	for _, a := range m.requests {
+		if a.granted() && !slices.ContainsFunc(m.leases, func(l LeaseInfo) bool { return l.ID == a.hold.value.ID }) {
+			m.leases = append(m.leases, a.hold.value)
+		}
+	}
+	for _, v := range m.f.broken() {
+		t.Error(v)
+	}
+	m.checkStats(t)
+	m.checkOrder(t)
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	m.checkActiveLocked(t)
+	m.checkMembersLocked(t)
+	m.checkLeasesLocked(t)
+	m.checkNobodyWaitsInVainLocked(t)
+	m.checkSizeLocked(t)
+}
+
+func (m *model) checkStats(t *rapid.T) {
+	s := m.p.Stats()
+	if c := s.Workers; c.Starting+c.Idle+c.Busy+c.Leased+c.Stopping != c.Size {
+		t.Errorf("states do not sum to the size: %+v", c)
+	}
+	if c := s.Workers; c.Leased > s.Limits.Leases {
+		t.Errorf("%d workers are leased, the limit is %d", c.Leased, s.Limits.Leases)
+	}
+	if s.Queue.Length > s.Queue.Limit {
+		t.Errorf("%d wait, the limit is %d", s.Queue.Length, s.Queue.Limit)
+	}
+	if len(s.Sessions) > s.Limits.Sessions {
+		t.Errorf("%d sessions, the limit is %d", len(s.Sessions), s.Limits.Sessions)
+	}
+	if s.Starts.Failures == 0 && s.Starts.Backoff > 0 {
+		t.Errorf("backoff of %s without a failure", s.Starts.Backoff)
+	}
+}
+
+// checkOrder: whoever waits was not overtaken by one who came later to the same queue. Only calls may pass leases, which
+// can be held up by their share.
+func (m *model) checkOrder(t *rapid.T) {
+	begun := map[string]bool{}
+	for _, w := range m.f.started() {
+		for _, c := range w.calls {
+			begun[c.RequestID] = true
+		}
+	}
+	served := func(a *asked) bool { return a.granted() || (!a.lease && begun[a.id]) }
+	for i, first := range m.requests {
+		if first.onLease || first.settled() || served(first) {
+			continue
+		}
+		for j, second := range m.requests[i+1:] {
+			passes := first.lease && first.session == "" && !second.lease
+			if !second.onLease && second.session == first.session && served(second) && !passes {
+				t.Errorf("request %d overtook request %d in the queue of %q", i+1+j, i, first.session)
+			}
+		}
+	}
+}
+
+// checkActiveLocked: the count that a drain waits for is that of the requests without an answer.
+func (m *model) checkActiveLocked(t *rapid.T) {
+	open := 0
+	for _, a := range m.requests {
+		if !a.settled() {
+			open++
+		}
+	}
+	if m.p.active != open {
+		t.Errorf("%d requests are active, %d have no answer", m.p.active, open)
+	}
+}
+
+func (m *model) checkMembersLocked(t *rapid.T) {
+	p := m.p
+	for _, w := range p.members {
+		n := 0
+		for _, idle := range p.idle {
+			if idle == w {
+				n++
+			}
+		}
+		rests := w.session == nil && w.state == StateIdle && w.worker.Healthy()
+		if n > 1 || (rests && n == 0) || (n == 1 && (w.state != StateIdle || w.session != nil)) {
+			t.Errorf("worker %d, %s, is %d times among the idle", w.id, w.state, n)
+		}
+		if w.running != nil && w.state != StateBusy && w.state != StateLeased {
+			t.Errorf("worker %d runs a call and is %s", w.id, w.state)
+		}
+		if w.state == StateBusy && w.running == nil {
+			t.Errorf("worker %d is busy with nothing", w.id)
+		}
+		if w.worker == nil && w.state != StateStarting {
+			t.Errorf("worker %d has no process and is %s", w.id, w.state)
+		}
+	}
+	for _, w := range p.idle {
+		if p.members[w.id] != w {
+			t.Errorf("worker %d is idle and not a member", w.id)
+		}
+	}
+	for _, s := range p.sessions {
+		if s.over || s.m.session != s || p.members[s.m.id] != s.m {
+			t.Errorf("session %s has lost its worker %d, which is %s", s.id, s.m.id, s.m.state)
+		}
+	}
+}
+
+// checkLeasesLocked: every lease has a worker of its own.
+func (m *model) checkLeasesLocked(t *rapid.T) {
+	p := m.p
+	leased := 0
+	for _, w := range p.members {
+		if w.session == nil && w.state == StateLeased {
+			leased++
+		}
+		if (w.state == StateLeased) != (w.lease != nil) {
+			t.Errorf("worker %d is %s, with lease %v", w.id, w.state, w.lease)
+		}
+		if w.lease != nil && p.leases[w.lease.id] != w.lease {
+			t.Errorf("worker %d is held by a lease that nobody knows", w.id)
+		}
+	}
+	if p.leased != leased {
+		t.Errorf("%d workers are leased, %d are counted", leased, p.leased)
+	}
+	for _, l := range p.leases {
+		if l.m.lease != l || l.over || p.members[l.m.id] != l.m {
+			t.Errorf("lease of worker %d, %s, is not its own", l.m.id, l.m.state)
+		}
+		if !time.Now().Before(l.expiresAt) {
+			t.Errorf("lease of worker %d is past its end", l.m.id)
+		}
+	}
+}
+
+// checkNobodyWaitsInVainLocked: no waiter has been forgotten while there is a worker for it.
+func (m *model) checkNobodyWaitsInVainLocked(t *rapid.T) {
+	p := m.p
+	free := slices.ContainsFunc(p.idle, func(w *member) bool { return w.worker.Healthy() })
+	for e := p.queue.waiters.Front(); e != nil; e = e.Next() {
+		if w := e.Value.(*waiter); free && (!w.lease || p.leased < p.cfg.LeaseLimit) {
+			t.Errorf("a worker is idle while somebody waits; lease: %v", w.lease)
+		}
+	}
+	for _, s := range p.sessions {
+		if s.m.state == StateIdle && s.m.worker.Healthy() && s.queue.len() > 0 {
+			t.Errorf("session %s is idle while %d wait for it", s.id, s.queue.len())
+		}
+	}
+	if p.queue.len() > 0 && p.hopelessLocked() && m.stoppingLocked() == 0 { // the last one's death refuses those who wait
+		t.Error("somebody waits for a pool that cannot start")
+	}
+}
+
+func (m *model) stoppingLocked() int {
+	n := 0
+	for _, w := range m.p.members {
+		if w.session == nil && w.state == StateStopping {
+			n++
+		}
+	}
+	return n
+}
+
+// checkSizeLocked: workers that are missing are starting, or about to be started when the backoff is over.
+func (m *model) checkSizeLocked(t *rapid.T) {
+	p := m.p
+	have, starting, attempts := 0, 0, 0
+	for _, w := range p.members {
+		if w.state == StateStarting && w.worker == nil {
+			attempts++
+		}
+		if w.session == nil && w.state == StateStarting {
+			starting++ // its end starts others
+		}
+		if w.session == nil && w.state != StateStopping && !w.retiring {
+			have++
+		}
+	}
+	if have > p.cfg.Workers {
+		t.Errorf("%d workers, the size is %d", have, p.cfg.Workers)
+	}
+	if m.stoppingLocked() > 0 {
+		starting++ // so does the end of a worker
+	}
+	if have < p.targetLocked() && starting == 0 && p.starts.failures == 0 {
+		t.Errorf("%d workers are wanted, there are %d, and none is starting", p.targetLocked(), have)
+	}
+	if have < p.targetLocked() && starting == 0 && p.starts.failures > 0 && !time.Now().Before(p.starts.retryAt) {
+		t.Errorf("%d workers are wanted, there are %d, and no attempt is planned", p.targetLocked(), have)
+	}
+	if attempts > 0 && m.f.maxStarting > p.cfg.StartParallelism {
+		t.Errorf("%d started at a time, the limit is %d", m.f.maxStarting, p.cfg.StartParallelism)
+	}
+}

@@ -1,0 +1,81 @@
+package poolsvc
+
+import (
+	"time"
+)
+
+// State is what a worker does, as seen by the pool.
+type State string
+
+// The states of a worker.
+const (
+	StateStarting State = "starting"
+	StateIdle     State = "idle"
+	StateBusy     State = "busy"
+	StateLeased   State = "leased"
+	StateStopping State = "stopping"
+	stateGone     State = "gone" // no longer a member
+)
+
+// ExitReason says why a worker ended, for metrics and logs. The set is closed.
+type ExitReason string
+
+// The reasons.
+const (
+	ExitCrash    ExitReason = "crash"    // ended by itself with an exit code
+	ExitSignal   ExitReason = "signal"   // killed by a signal that charmer did not send
+	ExitOOM      ExitReason = "oom"      // killed while the kernel ran out of memory
+	ExitProtocol ExitReason = "protocol" // broke the protocol
+	ExitTimeout  ExitReason = "timeout"  // a call ran out of time
+	ExitExiting  ExitReason = "exiting"  // a command asked for it: sys.exit
+	ExitRecycle  ExitReason = "recycle"  // replaced on request
+	ExitSession  ExitReason = "session"  // its session ended or expired
+	ExitShutdown ExitReason = "shutdown"
+)
+
+// ExitReasons lists all reasons.
+var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitShutdown}
+
+// member is one worker of the pool or of a session. Pool.mu guards all fields but id, spawnedAt and session.
+type member struct {
+	id        uint64
+	spawnedAt time.Time
+	session   *session // owner, or nil for a worker of the pool
+
+	worker   Worker // nil while starting
+	state    State
+	pid      int
+	stage    string // what it reported last while starting
+	readyAt  time.Time
+	uses     int    // times it was handed out
+	calls    int64  // calls answered
+	lease    *lease // that holds it, or nil
+	running  *RunningCall
+	retiring bool       // to be stopped when it is free and replaced
+	reason   ExitReason // why it is being stopped; empty if it is not
+}
+
+// stageQueued is the stage of a worker that waits for its turn to start.
+const stageQueued = "queued"
+
+// ref is how replies name the worker.
+func (m *member) ref() WorkerRef {
+	return WorkerRef{ID: m.id, PID: m.pid, Generation: generation}
+}
+
+// generation counts reloads of the app. There are none yet.
+const generation = 1
+
+// WorkerRef names a worker in replies.
+type WorkerRef struct {
+	ID         uint64
+	PID        int
+	Generation int
+}
+
+// RunningCall is what a worker does now.
+type RunningCall struct {
+	RequestID string
+	Command   string
+	Since     time.Time
+}

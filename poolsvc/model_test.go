@@ -1,0 +1,225 @@
+package poolsvc
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// model drives a pool with random actions, one after the other, and knows who asked for what in which order.
+type model struct {
+	f        *factory
+	p        *Pool
+	requests []*asked
+	leases   []LeaseInfo // granted, live or not
+}
+
+// asked is a request that was begun. Its place in model.requests is the order of arrival.
+type asked struct {
+	id      string
+	session string
+	lease   bool
+	call    *pending[Result]    // or
+	hold    *pending[LeaseInfo] // if lease is set
+	cancel  context.CancelFunc
+	onLease bool // waits for nothing
+}
+
+func (a *asked) settled() bool {
+	if a.lease {
+		return a.hold.settled()
+	}
+	return a.call.settled()
+}
+
+func (a *asked) granted() bool { return a.lease && a.hold.settled() && a.hold.err == nil }
+
+// TestModel is the pool against its invariants, under anything that clients, workers and operators may do.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rapid.SyncTest(t, func(t *rapid.T) {
+			m := newModel(t)
+			t.Cleanup(m.p.Close) // also if the test fails: what is left would be a deadlock
+			t.Repeat(map[string]func(*rapid.T){
+				"":          m.check,
+				"call":      m.doCall,
+				"call2":     m.doCall, // more often than the others
+				"checkout":  m.doCheckout,
+				"onLease":   m.doCallOnLease,
+				"renew":     m.doRenew,
+				"release":   m.doRelease,
+				"end":       m.doEndSession,
+				"cancel":    m.doCancel,
+				"crash":     m.doCrash,
+				"recycle":   m.doRecycle,
+				"starts":    m.doChangeStarts,
+				"advance":   m.doAdvance,
+				"advanceMs": func(*rapid.T) { advance(ms) },
+			})
+			m.finish(t)
+		})
+	})
+}
+
+func newModel(t *rapid.T) *model {
+	f := newFactory()
+	f.plan = startsIn(rapid.SampledFrom([]time.Duration{0, 0, 5 * ms, time.Second}).Draw(t, "start"))
+	f.deathLag = rapid.SampledFrom([]time.Duration{0, 3 * ms}).Draw(t, "deathLag")
+	f.hooks = rapid.SampledFrom([][]string{nil, bothHooks}).Draw(t, "hooks")
+	return &model{f: f, p: openPool(f, func(c *Config) {
+		c.Workers = rapid.IntRange(1, 3).Draw(t, "workers")
+		c.Lazy = rapid.Bool().Draw(t, "lazy")
+		c.MaxQueue = rapid.IntRange(0, 6).Draw(t, "maxQueue")
+		c.LeaseShare = rapid.SampledFrom([]float64{0.4, 1}).Draw(t, "leaseShare")
+		c.StartParallelism = rapid.IntRange(1, 3).Draw(t, "startParallelism")
+		c.MaxSessions = 2
+		c.SessionIdle = 20 * time.Second
+		c.SessionLifetime = time.Minute
+		c.LeaseTTL = 10 * time.Second
+	})}
+}
+
+var (
+	anySession = rapid.SampledFrom([]string{"", "", "", "a", "b", "c"})
+	anyTime    = rapid.SampledFrom([]time.Duration{0, ms, 10 * ms, time.Second, 3 * time.Second})
+	anyCommand = rapid.SampledFrom([]string{"sleep", "sleep", "sleep", "echo", "raise", "crash", "garble", "exit"})
+)
+
+// request draws a call. Its id tells the workers' side which one it is.
+func (m *model) request(t *rapid.T) Request {
+	req := Request{Command: anyCommand.Draw(t, "command"), RequestID: fmt.Sprint("r", len(m.requests))}
+	if req.Command == "sleep" {
+		req.Args = []byte(anyTime.Draw(t, "time").String())
+	}
+	if rapid.Bool().Draw(t, "limited") {
+		req.Timeout = new(anyTime.Draw(t, "timeout"))
+	}
+	return req
+}
+
+func (m *model) begin(a *asked, request func(ctx context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.cancel = cancel
+	request(ctx)
+	m.requests = append(m.requests, a)
+	synctest.Wait()
+	if a.granted() {
+		m.leases = append(m.leases, a.hold.value)
+	}
+}
+
+func (m *model) doCall(t *rapid.T) {
+	req := in(anySession.Draw(t, "session"), m.request(t))
+	a := &asked{id: req.RequestID, session: req.SessionID}
+	m.begin(a, func(ctx context.Context) {
+		a.call = begin(func() (Result, error) { return m.p.Execute(ctx, req) })
+	})
+}
+
+func (m *model) doCheckout(t *rapid.T) {
+	req := CheckoutRequest{SessionID: anySession.Draw(t, "session")}
+	if rapid.Bool().Draw(t, "limited") {
+		req.Timeout = new(anyTime.Draw(t, "timeout"))
+	}
+	a := &asked{session: req.SessionID, lease: true}
+	m.begin(a, func(ctx context.Context) {
+		a.hold = begin(func() (LeaseInfo, error) { return m.p.Checkout(ctx, req) })
+	})
+}
+
+// anyLease draws a lease that was granted once.
+func (m *model) anyLease(t *rapid.T) LeaseInfo {
+	if len(m.leases) == 0 {
+		t.Skip("no lease")
+	}
+	return rapid.SampledFrom(m.leases).Draw(t, "lease")
+}
+
+func (m *model) doCallOnLease(t *rapid.T) {
+	req := on(m.anyLease(t), m.request(t))
+	a := &asked{id: req.RequestID, onLease: true}
+	m.begin(a, func(ctx context.Context) {
+		a.call = begin(func() (Result, error) { return m.p.Execute(ctx, req) })
+	})
+}
+
+func (m *model) doRenew(t *rapid.T) {
+	_, _ = m.p.Renew(m.anyLease(t).ID, new(anyTime.Draw(t, "ttl")))
+	synctest.Wait()
+}
+
+func (m *model) doRelease(t *rapid.T) {
+	_ = m.p.Release(m.anyLease(t).ID)
+	synctest.Wait()
+}
+
+func (m *model) doEndSession(t *rapid.T) {
+	_ = m.p.EndSession(anySession.Draw(t, "session"))
+	synctest.Wait()
+}
+
+func (m *model) doCancel(t *rapid.T) {
+	var open []*asked
+	for _, a := range m.requests {
+		if !a.settled() {
+			open = append(open, a)
+		}
+	}
+	if len(open) == 0 {
+		t.Skip("nobody waits")
+	}
+	rapid.SampledFrom(open).Draw(t, "request").cancel()
+	synctest.Wait()
+}
+
+func (m *model) doCrash(t *rapid.T) {
+	if len(m.f.started()) == 0 {
+		t.Skip("no worker")
+	}
+	rapid.SampledFrom(m.f.started()).Draw(t, "worker").crash()
+	synctest.Wait()
+}
+
+func (m *model) doRecycle(t *rapid.T) {
+	members := m.p.Stats().Members
+	if len(members) == 0 {
+		t.Skip("no worker")
+	}
+	_ = m.p.Recycle(rapid.SampledFrom(members).Draw(t, "worker").ID)
+	synctest.Wait()
+}
+
+func (m *model) doChangeStarts(t *rapid.T) {
+	if rapid.IntRange(0, 2).Draw(t, "kind") == 0 {
+		m.f.replan(failing)
+	} else {
+		m.f.replan(startsIn(anyTime.Draw(t, "start")))
+	}
+}
+
+func (m *model) doAdvance(t *rapid.T) {
+	advance(rapid.SampledFrom([]time.Duration{5 * ms, 100 * ms, time.Second, 7 * time.Second, 21 * time.Second}).Draw(t, "by"))
+}
+
+// finish drains and closes the pool, after which everybody has an answer and nothing is left.
+func (m *model) finish(t *rapid.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), anyTime.Draw(t, "drain"))
+	defer cancel()
+	m.p.Drain(ctx)
+	m.check(t)
+	m.p.Close()
+	synctest.Wait()
+	for i, a := range m.requests {
+		if !a.settled() {
+			t.Errorf("request %d has no answer", i)
+		}
+		a.cancel()
+	}
+	for _, problem := range leftovers(m.p, m.f) {
+		t.Error(problem)
+	}
+}

@@ -1,0 +1,372 @@
+package poolsvc
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"charmer/workerproc"
+)
+
+// Pool is a set of workers, the queue in front of them, and the leases and sessions on them. Create it with New.
+type Pool struct {
+	cfg        Config
+	ctx        context.Context // of spawns and the janitor; ended by Close
+	cancel     context.CancelFunc
+	wg         sync.WaitGroup // all goroutines
+	spawnSlots chan struct{}  // one token for each worker that starts
+	startedAt  time.Time
+	lastTick   atomic.Int64  // of the janitor, in nanoseconds since startedAt
+	wake       chan struct{} // tells the janitor that something may end sooner than it thinks
+	leaving    atomic.Bool   // not ready any more, but serving
+
+	mu       sync.Mutex // guards the fields below, and all members, leases, sessions and queues
+	lastID   uint64
+	members  map[uint64]*member
+	idle     []*member // of the pool; the last one is handed out first
+	queue    queue
+	leases   map[string]*lease
+	sessions map[string]*session
+	ended    tombs // leases that have ended
+	lost     tombs // sessions whose process died
+	commands map[string]workerproc.Command
+	draining bool // refuses new work
+	closed   bool
+	leased   int           // workers of the pool that leases hold
+	active   int           // requests that wait or run
+	drained  chan struct{} // closed when draining and active is 0
+	starts   startState
+	counts   counters
+
+	nextSweep time.Time // of the janitor
+}
+
+// startState is what the pool knows of its attempts to start workers.
+type startState struct {
+	failures int       // in a row
+	failedAt time.Time // the last of them
+	backoff  backoff.ExponentialBackOff
+	retryAt  time.Time // no start before; zero when there is no reason to wait
+	retry    *time.Timer
+	last     *workerproc.StartError
+}
+
+// New starts the workers of a pool, without waiting for them, unless it is lazy.
+func New(cfg Config) *Pool {
+	cfg.LeaseLimit = max(1, int(cfg.LeaseShare*float64(cfg.Workers)))
+	if cfg.Lazy {
+		cfg.MinReady = 0
+	}
+	p := &Pool{
+		cfg: cfg, startedAt: time.Now(), spawnSlots: make(chan struct{}, cfg.StartParallelism),
+		wake: make(chan struct{}, 1), drained: make(chan struct{}),
+		members: map[uint64]*member{}, leases: map[string]*lease{}, sessions: map[string]*session{},
+		ended: newTombs(), lost: newTombs(), counts: newCounters(),
+	}
+	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}
+	p.starts.backoff.Reset()
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fillLocked()
+	p.wg.Go(p.janitor) // ends with p.ctx
+	return p
+}
+
+// acquire takes a worker of the pool for the caller, waiting at most limit for one. The error is a *RefusedError or
+// ErrClientGone. The caller gives the worker back with release.
+func (p *Pool) acquire(ctx context.Context, forLease bool, limit time.Duration) (*member, error) {
+	began := time.Now()
+	p.mu.Lock()
+	if err := p.admitLocked(); err != nil {
+		p.counts.checkout(err, 0)
+		p.mu.Unlock()
+		return nil, err
+	}
+	if m := p.takeIdleLocked(forLease); m != nil {
+		p.counts.checkout(nil, 0)
+		p.mu.Unlock()
+		return m, nil
+	}
+	if err := p.mayWaitLocked(&p.queue); err != nil {
+		p.leaveLocked()
+		p.counts.checkout(err, 0)
+		p.mu.Unlock()
+		return nil, err
+	}
+	w := p.queue.push(ctx, forLease)
+	p.fillLocked()
+	p.mu.Unlock()
+
+	g, err := p.await(ctx, w, limit)
+	waited := time.Since(began)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err != nil {
+		err = p.explainLocked(err, waited)
+		p.leaveLocked()
+	}
+	p.counts.checkout(err, waited)
+	return g.m, err
+}
+
+// admitLocked counts the caller as active unless the pool takes no new work.
+func (p *Pool) admitLocked() error {
+	if p.draining {
+		return &RefusedError{Err: ErrDraining, RetryAfter: p.retryAfterLocked()}
+	}
+	p.active++
+	return nil
+}
+
+// leaveLocked ends what admitLocked began.
+func (p *Pool) leaveLocked() {
+	p.active--
+	if p.draining && p.active == 0 {
+		close(p.drained)
+	}
+}
+
+// mayWaitLocked refuses a caller whose wait is hopeless, or one too many.
+func (p *Pool) mayWaitLocked(q *queue) error {
+	if p.hopelessLocked() {
+		return p.crashLoopingLocked()
+	}
+	if q.len() >= p.cfg.MaxQueue {
+		return &RefusedError{Err: ErrQueueFull, RetryAfter: p.retryAfterLocked(), QueueLength: q.len()}
+	}
+	return nil
+}
+
+// explainLocked turns the end of a wait into what the client is told.
+func (p *Pool) explainLocked(err error, waited time.Duration) error {
+	switch err {
+	case ErrCheckoutTimeout:
+		if !p.everReadyLocked() {
+			err = ErrStarting
+		}
+		return &RefusedError{Err: err, RetryAfter: p.retryAfterLocked(), Waited: waited, QueueLength: p.queue.len()}
+	default:
+		return err
+	}
+}
+
+// takeIdleLocked hands out the worker that was idle for the shortest time, or returns nil.
+func (p *Pool) takeIdleLocked(forLease bool) *member {
+	if forLease && p.leased >= p.cfg.LeaseLimit {
+		return nil
+	}
+	for len(p.idle) > 0 {
+		m := p.idle[len(p.idle)-1]
+		p.idle = p.idle[:len(p.idle)-1]
+		if m.worker.Healthy() {
+			p.handOutLocked(m, forLease)
+			return m
+		}
+	}
+	return nil
+}
+
+func (p *Pool) handOutLocked(m *member, forLease bool) {
+	state := StateBusy
+	if forLease {
+		state = StateLeased
+	}
+	p.setStateLocked(m, state)
+	m.uses++
+}
+
+// setStateLocked moves m to state and keeps count of the pool's leased workers.
+func (p *Pool) setStateLocked(m *member, state State) {
+	if m.session == nil && m.state == StateLeased {
+		p.leased--
+	}
+	if m.session == nil && state == StateLeased {
+		p.leased++
+	}
+	m.state = state
+}
+
+// release takes m back from a request that acquire admitted.
+func (p *Pool) release(m *member) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.offerLocked(m)
+	p.leaveLocked()
+}
+
+// offerLocked gives a worker that nobody holds any more to the oldest waiter, or makes it idle, or stops it.
+func (p *Pool) offerLocked(m *member) {
+	switch {
+	case m.state == stateGone || m.state == StateStopping:
+		return
+	case !m.worker.Healthy():
+		p.stopLocked(m, "") // it is dead or about to die; the evidence will say why
+		p.fillLocked()      // its end may take as long as the grace
+		p.offerIdleLocked()
+		return
+	case p.closed:
+		p.stopLocked(m, ExitShutdown)
+		return
+	case m.session != nil:
+		p.offerSessionLocked(m)
+		return
+	}
+	p.setStateLocked(m, StateIdle)
+	if m.retiring {
+		p.retireLocked() // before the queue, which may never be empty
+	}
+	if m.state != StateIdle {
+		p.offerIdleLocked()
+		return
+	}
+	if w := p.queue.pop(p.leased < p.cfg.LeaseLimit); w != nil {
+		p.handOutLocked(m, w.lease)
+		w.granted <- grant{m: m}
+		return
+	}
+	p.idle = append(p.idle, m)
+}
+
+// offerIdleLocked gives an idle worker to a lease that waited for its share, which has just grown.
+func (p *Pool) offerIdleLocked() {
+	if p.queue.leases == 0 {
+		return
+	}
+	if m := p.takeIdleLocked(true); m != nil {
+		m.uses--
+		p.offerLocked(m)
+	}
+	p.fillLocked()
+}
+
+// stopLocked ends a worker, without waiting. An empty reason leaves it to the evidence.
+func (p *Pool) stopLocked(m *member, reason ExitReason) {
+	if m.state == StateStopping || m.state == stateGone {
+		return
+	}
+	p.removeIdleLocked(m)
+	p.setStateLocked(m, StateStopping)
+	if m.reason == "" {
+		m.reason = reason
+	}
+	began := !m.readyAt.IsZero()
+	p.wg.Go(func() { p.stop(m, began) }) // ends after the grace
+}
+
+// stop ends a worker that stopLocked has marked. A session that never began, as its start hook failed, has no end hook.
+func (p *Pool) stop(m *member, began bool) {
+	if m.session != nil && began && m.worker.HasHook(hookSessionEnd) && m.worker.Healthy() {
+		p.runHook(m, hookSessionEnd, "resumed", p.cfg.StopGrace)
+	}
+	m.worker.Stop(p.cfg.StopGrace)
+}
+
+func (p *Pool) removeIdleLocked(m *member) {
+	for i, idle := range p.idle {
+		if idle == m {
+			p.idle = append(p.idle[:i], p.idle[i+1:]...)
+			return
+		}
+	}
+}
+
+// Recycle has a worker of the pool replaced: once the replacement is ready, the worker stops when it is free. The error
+// is ErrWorkerNotFound, ErrNotRecyclable, or a *RefusedError while draining.
+func (p *Pool) Recycle(id uint64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m, ok := p.members[id]
+	switch {
+	case !ok:
+		return ErrWorkerNotFound
+	case m.session != nil:
+		return ErrNotRecyclable
+	case p.draining:
+		return &RefusedError{Err: ErrDraining, RetryAfter: p.retryAfterLocked()}
+	}
+	m.retiring = true
+	p.fillLocked()
+	p.retireLocked()
+	return nil
+}
+
+// retireLocked stops workers that are to be replaced, are free, and have been replaced.
+func (p *Pool) retireLocked() {
+	ready := 0
+	for _, m := range p.members {
+		if m.session == nil && !m.retiring && m.worker != nil && m.state != StateStopping {
+			ready++
+		}
+	}
+	for _, m := range p.members {
+		if m.retiring && m.state == StateIdle && ready >= p.targetLocked() {
+			p.stopLocked(m, ExitRecycle)
+		}
+	}
+}
+
+// Leave makes the pool report that it is not ready, while it goes on serving.
+func (p *Pool) Leave() { p.leaving.Store(true) }
+
+// Leaving reports whether Leave was called, or Drain or Close. It takes no lock.
+func (p *Pool) Leaving() bool { return p.leaving.Load() }
+
+// Drain refuses new work and waits until the work that was accepted is done, or ctx ends. It returns how many requests
+// were left then.
+func (p *Pool) Drain(ctx context.Context) int {
+	p.Leave()
+	p.mu.Lock()
+	if !p.draining {
+		p.draining = true
+		if p.active == 0 {
+			close(p.drained)
+		}
+	}
+	p.mu.Unlock()
+	select {
+	case <-p.drained:
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.active
+}
+
+// Close stops all workers, idle ones in good order and busy ones at once, and returns when every process and goroutine
+// of the pool has ended. It is called once.
+func (p *Pool) Close() {
+	p.Leave()
+	p.mu.Lock()
+	p.closed = true
+	if !p.draining {
+		p.draining = true
+		if p.active == 0 {
+			close(p.drained)
+		}
+	}
+	if p.starts.retry != nil {
+		p.starts.retry.Stop()
+	}
+	p.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
+	for id, s := range p.sessions {
+		s.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
+		delete(p.sessions, id) // ended, not lost
+	}
+	for _, m := range p.members {
+		switch {
+		case m.worker == nil: // its start goroutine sees p.closed
+		case m.running != nil:
+			m.reason = ExitShutdown
+			m.worker.Kill()
+		default:
+			p.stopLocked(m, ExitShutdown)
+		}
+	}
+	p.mu.Unlock()
+	p.cancel()
+	p.wg.Wait()
+}

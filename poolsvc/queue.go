@@ -1,0 +1,114 @@
+package poolsvc
+
+import (
+	"container/list"
+	"context"
+	"time"
+)
+
+// waiter is a request that waits for a worker. Whoever takes it off its queue under Pool.mu settles it: a grant is then
+// sent, exactly one, and the channel has room for it.
+type waiter struct {
+	ctx     context.Context
+	since   time.Time
+	lease   bool // wants to hold the worker
+	granted chan grant
+	queue   *queue
+	place   *list.Element // nil when it is off the queue
+}
+
+// grant settles a waiter: a member that is its own now, or the error that ends its wait.
+type grant struct {
+	m     *member
+	fresh bool // first use of a session
+	err   error
+}
+
+// queue is a first-in, first-out line of waiters. Pool.mu guards it.
+type queue struct {
+	waiters list.List
+	leases  int // waiters that want to hold the worker
+}
+
+func (q *queue) len() int { return q.waiters.Len() }
+
+func (q *queue) push(ctx context.Context, lease bool) *waiter {
+	w := &waiter{ctx: ctx, since: time.Now(), lease: lease, granted: make(chan grant, 1), queue: q}
+	w.place = q.waiters.PushBack(w)
+	if lease {
+		q.leases++
+	}
+	return w
+}
+
+// remove takes w off the queue, or returns false if it has been settled.
+func (q *queue) remove(w *waiter) bool {
+	if w.place == nil {
+		return false
+	}
+	q.waiters.Remove(w.place)
+	w.place = nil
+	if w.lease {
+		q.leases--
+	}
+	return true
+}
+
+// pop takes the oldest waiter that is still there and that may be served now, or returns nil. A waiter whose client has
+// left is passed over; it takes itself off.
+func (q *queue) pop(leases bool) *waiter {
+	for e := q.waiters.Front(); e != nil; e = e.Next() {
+		w := e.Value.(*waiter)
+		if (w.lease && !leases) || w.ctx.Err() != nil {
+			continue
+		}
+		q.remove(w)
+		return w
+	}
+	return nil
+}
+
+// fail ends the wait of everybody.
+func (q *queue) fail(err error) {
+	for q.len() > 0 {
+		w := q.waiters.Front().Value.(*waiter)
+		q.remove(w)
+		w.granted <- grant{err: err}
+	}
+}
+
+// oldest returns the time since which the first waiter waits, or zero.
+func (q *queue) oldest() time.Time {
+	if front := q.waiters.Front(); front != nil {
+		return front.Value.(*waiter).since
+	}
+	return time.Time{}
+}
+
+// await waits for the grant of w, at most limit. A grant that crosses the end of the wait is passed on.
+func (p *Pool) await(ctx context.Context, w *waiter, limit time.Duration) (grant, error) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	var cause error
+	select {
+	case g := <-w.granted:
+		return g, g.err
+	case <-timer.C:
+		cause = ErrCheckoutTimeout
+	case <-ctx.Done():
+		cause = ErrClientGone
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.queue.remove(w) {
+		return grant{}, cause
+	}
+	if g := <-w.granted; g.m != nil {
+		g.m.uses--
+		if g.fresh {
+			g.m.session.fresh = true
+		}
+		p.offerLocked(g.m)
+	}
+	return grant{}, cause
+}

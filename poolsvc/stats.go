@@ -1,0 +1,158 @@
+package poolsvc
+
+import (
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"charmer/workerproc"
+)
+
+// Stats is one consistent snapshot of a pool.
+type Stats struct {
+	Workers   WorkerCounts
+	Queue     QueueStats
+	Members   []WorkerInfo  // of the pool and of sessions, by id
+	Sessions  []SessionInfo // oldest first
+	Limits    Limits
+	Starts    StartStats
+	Counts    Counts
+	Uptime    time.Duration
+	Ready     bool // serves, and at least MinReady workers are up
+	Leaving   bool
+	Draining  bool
+	EverReady bool // some worker has been ready
+	Lazy      bool
+	Language  string
+}
+
+// WorkerCounts counts the workers of the pool by state. Size is their sum.
+type WorkerCounts struct{ Size, Starting, Idle, Busy, Leased, Stopping int }
+
+// QueueStats describes the queue for workers of the pool.
+type QueueStats struct {
+	Length, Limit int
+	OldestWait    time.Duration
+}
+
+// Limits are the configured bounds.
+type Limits struct{ Workers, Sessions, Leases int }
+
+// StartStats tells about failed starts. Failures is 0 when there is no trouble.
+type StartStats struct {
+	Failures int
+	Backoff  time.Duration // until the next attempt
+	Last     *workerproc.StartError
+}
+
+// WorkerInfo describes one worker.
+type WorkerInfo struct {
+	WorkerRef
+	State          State
+	Stage          string // while starting
+	StartedAt      time.Time
+	ReadyAfter     time.Duration // 0 while starting
+	Calls          int64
+	SessionID      string
+	LeaseExpiresAt time.Time // zero unless leased
+	Running        *RunningCall
+}
+
+// Stats returns the snapshot.
+func (p *Pool) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	s := Stats{
+		Queue:   QueueStats{Length: p.queue.len(), Limit: p.cfg.MaxQueue},
+		Limits:  Limits{Workers: p.cfg.Workers, Sessions: p.cfg.MaxSessions, Leases: p.cfg.LeaseLimit},
+		Starts:  StartStats{Failures: p.starts.failures, Backoff: max(0, p.starts.retryAt.Sub(now)), Last: p.starts.last},
+		Counts:  p.counts.snapshot(),
+		Uptime:  now.Sub(p.startedAt),
+		Leaving: p.Leaving(), Draining: p.draining, EverReady: p.everReadyLocked(), Lazy: p.cfg.Lazy,
+	}
+	s.Counts.LeasesActive = len(p.leases)
+	if oldest := p.queue.oldest(); !oldest.IsZero() {
+		s.Queue.OldestWait = now.Sub(oldest)
+	}
+	for _, m := range p.members {
+		s.Members = append(s.Members, m.infoLocked())
+		if m.session == nil {
+			s.Workers.add(m.state)
+		}
+		if m.running != nil {
+			s.Counts.Busy += now.Sub(m.running.Since)
+		}
+	}
+	up := s.Workers.Idle + s.Workers.Busy + s.Workers.Leased
+	s.Ready = !s.Leaving && up >= p.cfg.MinReady && !p.hopelessLocked()
+	for _, row := range p.sessions {
+		s.Sessions = append(s.Sessions, p.sessionInfoLocked(row))
+	}
+	slices.SortFunc(s.Members, func(a, b WorkerInfo) int { return int(a.ID) - int(b.ID) })
+	slices.SortFunc(s.Sessions, func(a, b SessionInfo) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return s
+}
+
+func (c *WorkerCounts) add(state State) {
+	c.Size++
+	switch state {
+	case StateStarting:
+		c.Starting++
+	case StateIdle:
+		c.Idle++
+	case StateBusy:
+		c.Busy++
+	case StateLeased:
+		c.Leased++
+	case StateStopping:
+		c.Stopping++
+	}
+}
+
+func (m *member) infoLocked() WorkerInfo {
+	info := WorkerInfo{WorkerRef: m.ref(), State: m.state, StartedAt: m.spawnedAt, Calls: m.calls}
+	if m.worker == nil {
+		info.Stage = m.stage
+	} else {
+		info.ReadyAfter = m.worker.ReadyAfter()
+	}
+	if m.session != nil {
+		info.SessionID = m.session.id
+	}
+	if m.lease != nil {
+		info.LeaseExpiresAt = m.lease.expiresAt
+	}
+	if m.running != nil {
+		running := *m.running
+		info.Running = &running
+	}
+	return info
+}
+
+// Commands returns what the app offers, sorted by name. The error is a *RefusedError as long as no worker has been ready.
+func (p *Pool) Commands() ([]workerproc.Command, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.everReadyLocked() {
+		if p.hopelessLocked() {
+			return nil, p.crashLoopingLocked()
+		}
+		return nil, &RefusedError{Err: ErrStarting, RetryAfter: p.retryAfterLocked()}
+	}
+	return slices.SortedFunc(maps.Values(p.commands), func(a, b workerproc.Command) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	}), nil
+}
+
+// retryAfterLocked estimates when a worker will be free for a newcomer, from the length of the queue and the average
+// service time, with up to half as much again so that clients do not come back together.
+func (p *Pool) retryAfterLocked() time.Duration {
+	expected := p.counts.serviceTime * time.Duration(p.queue.len()+1) / time.Duration(p.cfg.Workers)
+	expected = min(max(expected, time.Second), 30*time.Second)
+	return expected + time.Duration(rand.Float64()*0.5*float64(expected))
+}
