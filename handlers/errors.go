@@ -1,0 +1,269 @@
+package handlers
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/sys/unix"
+
+	"charmer/api"
+	"charmer/poolsvc"
+)
+
+// Conditions that the router finds.
+var (
+	errNotFound         = errors.New("no such resource")
+	errMethodNotAllowed = errors.New("method not allowed here; the Allow header names those that are")
+)
+
+// refusals maps conditions, by errors.Is, to what the client is told. In none of them has Python started.
+var refusals = []struct {
+	err    error
+	status int
+	code   api.ProblemCode
+}{
+	{errNotFound, http.StatusNotFound, api.ProblemCodeNotFound},
+	{errMethodNotAllowed, http.StatusMethodNotAllowed, api.ProblemCodeMethodNotAllowed},
+	{poolsvc.ErrUnknownCommand, http.StatusNotFound, api.ProblemCodeUnknownCommand},
+	{poolsvc.ErrLeaseNotFound, http.StatusNotFound, api.ProblemCodeLeaseNotFound},
+	{poolsvc.ErrSessionNotFound, http.StatusNotFound, api.ProblemCodeSessionNotFound},
+	{poolsvc.ErrWorkerNotFound, http.StatusNotFound, api.ProblemCodeWorkerNotFound},
+	{poolsvc.ErrLeaseBusy, http.StatusConflict, api.ProblemCodeLeaseBusy},
+	{poolsvc.ErrSessionBusy, http.StatusConflict, api.ProblemCodeSessionBusy},
+	{poolsvc.ErrNotRecyclable, http.StatusConflict, api.ProblemCodeNotRecyclable},
+	{poolsvc.ErrLeaseExpired, http.StatusGone, api.ProblemCodeLeaseExpired},
+	{poolsvc.ErrSessionLost, http.StatusGone, api.ProblemCodeSessionLost},
+	{poolsvc.ErrCheckoutTimeout, http.StatusServiceUnavailable, api.ProblemCodeCheckoutTimeout},
+	{poolsvc.ErrQueueFull, http.StatusServiceUnavailable, api.ProblemCodeQueueFull},
+	{poolsvc.ErrStarting, http.StatusServiceUnavailable, api.ProblemCodeStarting},
+	{poolsvc.ErrDraining, http.StatusServiceUnavailable, api.ProblemCodeDraining},
+	{poolsvc.ErrCrashLooping, http.StatusServiceUnavailable, api.ProblemCodeCrashLooping},
+	{poolsvc.ErrSessionLimit, http.StatusServiceUnavailable, api.ProblemCodeSessionLimit},
+}
+
+// titles are the short, constant names of the problems.
+var titles = map[api.ProblemCode]string{
+	api.ProblemCodeInvalidRequest:       "The request does not fit the contract",
+	api.ProblemCodeInvalidCheckoutType:  "There is no such type of checkout",
+	api.ProblemCodeInvalidArgs:          "The arguments do not fit the command",
+	api.ProblemCodeNotFound:             "There is no such resource",
+	api.ProblemCodeUnknownCommand:       "There is no such command",
+	api.ProblemCodeLeaseNotFound:        "There is no such lease",
+	api.ProblemCodeSessionNotFound:      "There is no such session",
+	api.ProblemCodeWorkerNotFound:       "There is no such worker",
+	api.ProblemCodeMethodNotAllowed:     "The method is not allowed",
+	api.ProblemCodePayloadTooLarge:      "The request is too large",
+	api.ProblemCodeUnsupportedMediaType: "The media type is not supported",
+	api.ProblemCodeLeaseBusy:            "A call runs on the lease",
+	api.ProblemCodeSessionBusy:          "The session is busy",
+	api.ProblemCodeNotRecyclable:        "The worker cannot be recycled",
+	api.ProblemCodeLeaseExpired:         "The lease has ended",
+	api.ProblemCodeSessionLost:          "The session is lost",
+	api.ProblemCodeCommandFailed:        "The command failed",
+	api.ProblemCodeInternal:             "Internal error",
+	api.ProblemCodeWorkerCrashed:        "The worker died",
+	api.ProblemCodeProtocolError:        "The worker broke the protocol",
+	api.ProblemCodeCheckoutTimeout:      "No worker came free in time",
+	api.ProblemCodeQueueFull:            "The queue is full",
+	api.ProblemCodeStarting:             "The service is starting",
+	api.ProblemCodeDraining:             "The service is shutting down",
+	api.ProblemCodeCrashLooping:         "Workers cannot start",
+	api.ProblemCodeSessionLimit:         "There are too many sessions",
+	api.ProblemCodeExecutionTimeout:     "The command ran out of time",
+}
+
+// fail answers a request with the problem that err is about. It is the only place that writes an error status.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	exchangeOf(r).err = err
+	if errors.Is(err, poolsvc.ErrClientGone) {
+		panic(http.ErrAbortHandler) // nobody listens; net/http closes the connection
+	}
+	problem := s.problem(err)
+	problem.Instance = r.URL.Path
+	problem.RequestID = exchangeOf(r).requestID
+	body, encodeErr := json.Marshal(problem, jsontext.AllowInvalidUTF8(true)) // paths and headers may hold any bytes
+	if encodeErr != nil {
+		panic(fmt.Sprintf("bug: problem cannot be encoded: %v", encodeErr))
+	}
+	if problem.RetryAfterMs != nil {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(*problem.RetryAfterMs/1000))))
+	}
+	send(w, int(problem.Status), "application/problem+json", body)
+}
+
+// newProblem fills in what is the same in all problems of a code. An app may raise without a message.
+func newProblem(status int, code api.ProblemCode, detail string) *api.Problem {
+	if detail == "" {
+		detail = titles[code]
+	}
+	return &api.Problem{Type: "urn:charmer:problem:" + string(code), Title: titles[code], Status: int64(status), Code: string(code), Detail: detail}
+}
+
+// problem finds what a client is told about err.
+func (s *Server) problem(err error) *api.Problem {
+	var (
+		request *requestError
+		param   *api.ParamError
+		call    *poolsvc.CallError
+	)
+	switch {
+	case errors.As(err, &request):
+		p := newProblem(request.Status, request.Code, request.Detail)
+		p.Errors, p.LimitBytes = request.Errors, some(request.LimitBytes)
+		return p
+	case errors.As(err, &param):
+		p := newProblem(http.StatusBadRequest, api.ProblemCodeInvalidRequest, param.Error())
+		p.Errors = []api.FieldError{{Pointer: param.In + "/" + param.Name, Detail: param.Detail()}}
+		return p
+	case errors.As(err, &call):
+		p := s.callProblem(call)
+		p.Worker = some(workerRef(call.Worker))
+		return p
+	}
+	for _, row := range refusals {
+		if errors.Is(err, row.err) {
+			return refusalProblem(newProblem(row.status, row.code, err.Error()), err)
+		}
+	}
+	return newProblem(http.StatusInternalServerError, api.ProblemCodeInternal, "charmer has a bug here; its log has the details under the request id")
+}
+
+// refusalProblem adds what a refusal says beside its code.
+func refusalProblem(p *api.Problem, err error) *api.Problem {
+	var refused *poolsvc.RefusedError
+	if errors.As(err, &refused) {
+		p.Retryable = true
+		p.RetryAfterMs = some(milliseconds(max(refused.RetryAfter, time.Millisecond)))
+		p.WaitedMs = some(milliseconds(refused.Waited))
+		p.QueueLength = some(int64(refused.QueueLength))
+		if refused.Start != nil {
+			p.StderrTail = refused.Start.Exit.StderrTail
+		}
+	}
+	var gone *poolsvc.GoneError
+	if errors.As(err, &gone) && gone.Exit != nil {
+		addExit(p, *gone.Exit)
+	}
+	return p
+}
+
+// callProblem is the problem of a call that was sent to a worker.
+func (s *Server) callProblem(call *poolsvc.CallError) *api.Problem {
+	var (
+		failed   *poolsvc.CommandError
+		crash    *poolsvc.CrashError
+		protocol *poolsvc.ProtocolError
+		timeout  *poolsvc.TimeoutError
+		large    *poolsvc.TooLargeError
+	)
+	switch {
+	case errors.As(call.Err, &failed):
+		return s.commandProblem(call.Command, failed)
+	case errors.As(call.Err, &crash):
+		p := newProblem(http.StatusBadGateway, api.ProblemCodeWorkerCrashed, "the worker "+crash.Exit.Reason)
+		if p.Started = crash.Started; !p.Started {
+			p.Retryable, p.RetryAfterMs = true, some(1000.0)
+		}
+		addExit(p, crash.Exit)
+		return p
+	case errors.As(call.Err, &protocol):
+		p := newProblem(http.StatusBadGateway, api.ProblemCodeProtocolError, protocol.Detail)
+		p.Started = protocol.Started
+		addExit(p, protocol.Exit)
+		return p
+	case errors.As(call.Err, &timeout):
+		p := newProblem(http.StatusGatewayTimeout, api.ProblemCodeExecutionTimeout,
+			fmt.Sprintf("%s had not returned at its deadline; its worker was killed", call.Command))
+		p.Started, p.Stack = true, some(timeout.Stack)
+		addExit(p, timeout.Exit)
+		return p
+	case errors.As(call.Err, &large):
+		p := newProblem(http.StatusRequestEntityTooLarge, api.ProblemCodePayloadTooLarge, large.Error())
+		p.LimitBytes = some(int64(large.Limit))
+		return p
+	default:
+		return newProblem(http.StatusInternalServerError, api.ProblemCodeInternal, "charmer has a bug here; its log has the details under the request id")
+	}
+}
+
+// commandProblem is the problem of a command that failed in a healthy worker.
+func (s *Server) commandProblem(command string, failed *poolsvc.CommandError) *api.Problem {
+	switch failed.Kind {
+	case poolsvc.KindInvalidArgs:
+		p := newProblem(http.StatusBadRequest, api.ProblemCodeInvalidArgs, failed.Message)
+		for _, e := range failed.Errors {
+			p.Errors = append(p.Errors, api.FieldError{Pointer: "/args" + e.Pointer, Detail: e.Detail})
+		}
+		return p
+	case poolsvc.KindUnknownCommand:
+		return newProblem(http.StatusNotFound, api.ProblemCodeUnknownCommand, failed.Message)
+	}
+	p := newProblem(http.StatusUnprocessableEntity, api.ProblemCodeCommandFailed, fmt.Sprintf("%s: %s", command, failed.Error()))
+	p.Started = true
+	p.Exception = &api.Exception{Type: failed.Type, Message: failed.Message, Code: some(failed.Code)}
+	if s.cfg.Debug {
+		p.Exception.Traceback = some(failed.Traceback)
+	}
+	if failed.Kind == poolsvc.KindCommandError {
+		if appMayChoose(failed.Status) {
+			p.Status = int64(failed.Status)
+		}
+		if _, ours := titles[api.ProblemCode(failed.Code)]; !ours && failed.Code != "" {
+			p.Code = failed.Code
+		}
+		if failed.Message != "" {
+			p.Detail = failed.Message
+		}
+	}
+	return p
+}
+
+// appMayChoose reports whether a CommandError may answer with status. 502, 503 and 504 would have proxies repeat work
+// that has run.
+func appMayChoose(status int) bool {
+	return status >= 400 && status <= 599 && (status < 502 || status > 504)
+}
+
+func addExit(p *api.Problem, exit poolsvc.Exit) {
+	p.StderrTail = exit.StderrTail
+	p.Exit = &api.Exit{Reason: exit.Reason, OomSuspected: some(exit.OOMSuspected)}
+	if exit.Signal != 0 {
+		p.Exit.Signal = some(int64(exit.Signal))
+		p.Exit.SignalName = some(unix.SignalName(exit.Signal))
+	} else {
+		code := int64(exit.Code)
+		p.Exit.Code = &code
+	}
+}
+
+// pythonFailed reports whether err is about a call that Python, or the death of Python, ended badly.
+func pythonFailed(err error) bool {
+	var call *poolsvc.CallError
+	var failed *poolsvc.CommandError
+	return errors.As(err, &call) && (!errors.As(err, &failed) || failed.Started())
+}
+
+// evidence is what the log says about a failed call beside the error's own text.
+func evidence(err error) []slog.Attr {
+	var attrs []slog.Attr
+	var call *poolsvc.CallError
+	if errors.As(err, &call) {
+		attrs = append(attrs, slog.String("command", call.Command), slog.Uint64("worker", call.Worker.ID), slog.Int("pid", call.Worker.PID))
+	}
+	var failed *poolsvc.CommandError
+	if errors.As(err, &failed) && failed.Traceback != "" {
+		attrs = append(attrs, slog.String("traceback", failed.Traceback))
+	}
+	var timeout *poolsvc.TimeoutError
+	if errors.As(err, &timeout) {
+		attrs = append(attrs, slog.String("stack", timeout.Stack))
+	}
+	return attrs
+}

@@ -1,0 +1,65 @@
+package handlers
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"charmer/api"
+	"charmer/poolsvc"
+)
+
+// GetHealth answers GET /health.
+func (s *Server) GetHealth(w http.ResponseWriter, _ *http.Request) error {
+	stats := s.pool.Stats()
+	state, reason := stats.Health()
+	out := api.Health{
+		State: api.HealthState(state), Reason: some(reason), Workers: workerCounts(stats.Workers), Sessions: int64(len(stats.Sessions)),
+		Queue: queue(stats.Queue), Generation: 1, StartMethod: api.HealthStartMethod(s.cfg.StartMethod),
+		UptimeMs: milliseconds(stats.Uptime), Version: s.cfg.Version,
+	}
+	for _, m := range stats.Members {
+		if m.State == poolsvc.StateStarting && m.SessionID == "" {
+			out.Starting = append(out.Starting, api.StartProgress{WorkerID: int64(m.ID), PID: int64(m.PID), Stage: m.Stage,
+				ElapsedMs: milliseconds(time.Since(m.StartedAt))})
+		}
+	}
+	if stats.Starts.Failures > 0 {
+		out.Restarts = restarts(stats.Starts)
+	}
+	status := http.StatusServiceUnavailable
+	if state == poolsvc.HealthReady || state == poolsvc.HealthDegraded {
+		status = http.StatusOK
+	}
+	return reply(w, status, out)
+}
+
+func restarts(starts poolsvc.StartStats) *api.Restarts {
+	out := &api.Restarts{ConsecutiveFailures: int64(starts.Failures), BackoffMs: milliseconds(starts.Backoff)}
+	if starts.Last != nil {
+		out.LastError = some(starts.Last.Error())
+		out.Traceback = some(starts.Last.Traceback)
+		out.StderrTail = starts.Last.Exit.StderrTail
+	}
+	return out
+}
+
+// GetLive answers GET /health/live.
+func (s *Server) GetLive(w http.ResponseWriter, _ *http.Request) error {
+	if !s.pool.Live() {
+		return errNotLive
+	}
+	return reply(w, http.StatusOK, api.Live{Live: true, UptimeMs: milliseconds(s.pool.Uptime())})
+}
+
+// errNotLive is a bug by definition, and answered so.
+var errNotLive = fmt.Errorf("the supervisor does not tick")
+
+// GetReady answers GET /health/ready.
+func (s *Server) GetReady(w http.ResponseWriter, _ *http.Request, params api.GetReadyParams) error {
+	stats := s.pool.Stats()
+	if err := stats.NotReady(int(value(params.MinIdle))); err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, api.Ready{Ready: true, Idle: int64(stats.Workers.Idle)})
+}

@@ -1,0 +1,135 @@
+package handlers
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+)
+
+// exchange is what one request and its reply have beside their HTTP parts. It travels in the request's context.
+type exchange struct {
+	requestID string
+	err       error // what the reply is a problem about, or nil
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
+
+// replyWriter remembers the status of the reply, has the client's connection closed behind it while the service is
+// leaving, and gives up on a client that does not read.
+type replyWriter struct {
+	http.ResponseWriter
+	conn    *http.ResponseController
+	leaving func() bool
+	status  int
+}
+
+// A reply is written in pieces of at most writePiece bytes, each of which the client must take within writeTime.
+const (
+	writePiece = 1 << 20
+	writeTime  = 30 * time.Second
+)
+
+func (w *replyWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+		w.extendDeadline() // of replies without a body, in case the last reply on this connection set one
+	}
+	if w.leaving() {
+		w.Header()["Connection"] = []string{"close"}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *replyWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	written := 0
+	for {
+		piece := b[written:min(len(b), written+writePiece)]
+		w.extendDeadline()
+		n, err := w.ResponseWriter.Write(piece)
+		if written += n; err != nil || written == len(b) {
+			return written, err
+		}
+	}
+}
+
+// extendDeadline ignores the error: a connection without deadlines, in tests, needs none.
+func (w *replyWriter) extendDeadline() { _ = w.conn.SetWriteDeadline(time.Now().Add(writeTime)) }
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *replyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// observe gives each request its id, turns a panic into an `internal` problem, and logs the reply.
+func (s *Server) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		x := &exchange{requestID: requestID(r)}
+		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		w := &replyWriter{ResponseWriter: plain, conn: http.NewResponseController(plain), leaving: s.pool.Leaving}
+		header := w.Header()
+		header["X-Request-Id"] = []string{x.requestID}
+		header["Cache-Control"] = []string{"no-store"}
+		header["X-Content-Type-Options"] = []string{"nosniff"}
+		defer func() {
+			if cause := recover(); cause != nil {
+				if cause == http.ErrAbortHandler {
+					panic(cause)
+				}
+				s.log.Error("panic", "request_id", x.requestID, "cause", fmt.Sprint(cause), "stack", string(debug.Stack()))
+				if w.status == 0 {
+					s.fail(w, r, fmt.Errorf("panic: %v", cause))
+				}
+			}
+			s.logReply(r, x, w.status, time.Since(began))
+		}()
+		limitBodyTime(plain, r)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// logReply writes the one line about a request: failures of ours or of Python as warnings, the rest for debugging.
+func (s *Server) logReply(r *http.Request, x *exchange, status int, took time.Duration) {
+	level := slog.LevelDebug
+	switch {
+	case status == http.StatusInternalServerError:
+		level = slog.LevelError
+	case pythonFailed(x.err):
+		level = slog.LevelWarn
+	}
+	if !s.log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", status),
+		slog.Float64("took_ms", milliseconds(took)), slog.String("request_id", x.requestID),
+	}
+	if x.err != nil {
+		attrs = append(attrs, slog.String("err", x.err.Error()))
+		attrs = append(attrs, evidence(x.err)...)
+	}
+	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// requestID takes the client's X-Request-Id if it is harmless in headers and logs, or makes one.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if len(id) < 1 || len(id) > 128 {
+		return rand.Text()
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == ':', c == '-':
+		default:
+			return rand.Text()
+		}
+	}
+	return id
+}
