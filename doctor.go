@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/exec"
+	"strings"
+	"time"
+
+	"charmer/workerproc"
+)
+
+// doctorCmd is `charmer doctor`.
+type doctorCmd struct {
+	settings `embed:""`
+	appArg   `embed:""`
+}
+
+// Run checks, in the order in which they matter, what a service needs to start, and stops at the first thing missing.
+func (c *doctorCmd) Run(sys system) error {
+	if err := c.finish(); err != nil {
+		return err
+	}
+	if c.WorkerCommand == "" {
+		if err := c.checkPython(sys.stdout); err != nil {
+			return &exitError{code: exitFailed, err: err}
+		}
+	}
+	app, err := c.resolve(c.settings)
+	if err != nil {
+		return err
+	}
+	return c.checkApp(sys, app)
+}
+
+// checkPython finds the interpreter and asks for its version.
+func (c *doctorCmd) checkPython(out io.Writer) error {
+	path, err := exec.LookPath(c.Python)
+	if err != nil {
+		return fmt.Errorf("%w\nInstall Python 3.9 or newer, or name an interpreter with --python", err)
+	}
+	const program = `import sys; print("%d.%d.%d" % sys.version_info[:3]); sys.exit(sys.version_info < (3, 9))`
+	version, err := exec.Command(path, "-c", program).CombinedOutput()
+	text := strings.TrimSpace(string(version))
+	if err != nil {
+		return fmt.Errorf("%s: %s: %w\nIt must be Python 3.9 or newer; name another with --python", path, text, err)
+	}
+	fmt.Fprintf(out, "ok  Python %s at %s\n", text, path)
+	return nil
+}
+
+// checkApp starts one worker and lists what it offers.
+func (c *doctorCmd) checkApp(sys system, app string) error {
+	spawner, err := newSpawner(c.settings, app, sys.environ, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	worker, err := spawner.Spawn(context.Background(), 1, func(_ int, stage string) {
+		fmt.Fprintf(sys.stdout, "    %s (%s)\n", stage, time.Since(began).Round(time.Millisecond))
+	})
+	if err != nil {
+		return errors.Join(&exitError{code: exitApp, err: explainStart(app, err)}, spawner.Close())
+	}
+	fmt.Fprintf(sys.stdout, "ok  %s is ready after %s, in %s\n", app, worker.ReadyAfter().Round(time.Millisecond), worker.Language())
+	for _, command := range worker.Commands() {
+		summary, _, _ := strings.Cut(command.Doc, "\n")
+		fmt.Fprintf(sys.stdout, "    %s  %s\n", command.Name, summary)
+	}
+	exit := worker.Stop(c.StopGrace)
+	fmt.Fprintf(sys.stdout, "ok  it %s when asked to stop\n", exit.Reason)
+	return spawner.Close()
+}
+
+// explainStart says why an app did not start and what to do about it.
+func explainStart(app string, err error) error {
+	var failure *workerproc.StartError
+	if !errors.As(err, &failure) {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s does not start (%s): %s", app, failure.Stage, failure.Detail)
+	if failure.Exit.Reason != "" {
+		fmt.Fprintf(&b, "; the process %s", failure.Exit.Reason)
+	}
+	if failure.Traceback != "" {
+		b.WriteString("\n" + strings.TrimSpace(failure.Traceback))
+	}
+	for _, line := range failure.Exit.Output {
+		b.WriteString("\n| " + line)
+	}
+	switch {
+	case strings.Contains(failure.Detail, "ModuleNotFoundError"):
+		b.WriteString("\nInstall what is missing into the Python that --python names, or name the Python that has it.")
+	case strings.Contains(failure.Detail, "not ready after"):
+		b.WriteString("\nIf the app needs longer to import, raise --start-timeout.")
+	}
+	return errors.New(b.String())
+}

@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"charmer/handlers"
+	"charmer/poolsvc"
+	"charmer/workerproc"
+)
+
+// demoApp is served when no app is named.
+const demoApp = "charmer.demo"
+
+// appArg names what is served.
+type appArg struct {
+	App string `arg:"" optional:"" help:"Python file (app.py) or module (package.module); a demo when left out."`
+}
+
+// resolve returns the app as workers are told it, or an error if it is a file that is not there.
+func (a appArg) resolve(s settings) (string, error) {
+	if a.App == "" {
+		if s.WorkerCommand != "" {
+			return "", nil
+		}
+		return demoApp, nil
+	}
+	if err := workerproc.AppExists(a.App); err != nil {
+		return "", &exitError{code: exitApp, err: fmt.Errorf("app: %w", err)}
+	}
+	if strings.HasSuffix(a.App, ".py") {
+		return filepath.Abs(a.App)
+	}
+	return a.App, nil
+}
+
+// serveCmd is `charmer serve`.
+type serveCmd struct {
+	settings `embed:""`
+	appArg   `embed:""`
+}
+
+// Run serves until a signal, and then drains.
+func (c *serveCmd) Run(sys system) error {
+	if err := c.finish(); err != nil {
+		return err
+	}
+	app, err := c.resolve(c.settings)
+	if err != nil {
+		return err
+	}
+	log := newLogger(c.settings, sys.stderr)
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return &exitError{code: exitListen, err: err}
+	}
+	// Two signals fit, so that the second one is not lost while the first is acted on.
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	s, err := newService(c.settings, app, sys.environ, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	log.Info("serving", "app", app, "listen", listener.Addr().String(), "workers", c.Workers, "version", version)
+	return s.run(listener, signals)
+}
+
+// service is everything that runs: started by newService, ended by run.
+type service struct {
+	settings settings
+	log      *slog.Logger
+	spawner  *workerproc.Spawner
+	pool     *poolsvc.Pool
+	server   *http.Server
+}
+
+func newService(s settings, app string, environ []string, log *slog.Logger) (*service, error) {
+	spawner, err := newSpawner(s, app, environ, log)
+	if err != nil {
+		return nil, err
+	}
+	pool := poolsvc.New(poolConfig(s, spawner, log))
+	handler, err := handlers.New(handlers.Config{Pool: pool, Log: log, Contract: contract, Version: version,
+		StartMethod: spawner.StartMethod(), MaxBody: int64(s.MaxBody), Debug: s.Debug})
+	if err != nil {
+		pool.Close()
+		return nil, errors.Join(err, spawner.Close())
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &service{settings: s, log: log, spawner: spawner, pool: pool, server: &http.Server{
+		Handler: handler, Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}}, nil
+}
+
+func newSpawner(s settings, app string, environ []string, log *slog.Logger) (*workerproc.Spawner, error) {
+	cfg := workerproc.Config{Python: s.Python, App: app, MaxFrame: int(s.MaxFrame), StartTimeout: s.StartTimeout, Environ: environ, Log: log}
+	if s.WorkerCommand != "" {
+		cfg.Command = []string{"/bin/sh", "-c", "exec " + s.WorkerCommand}
+	}
+	return workerproc.NewSpawner(cfg)
+}
+
+func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) poolsvc.Config {
+	return poolsvc.Config{
+		Spawn: func(ctx context.Context, id uint64, progress func(int, string)) (poolsvc.Worker, error) {
+			w, err := spawner.Spawn(ctx, id, progress)
+			if err != nil {
+				return nil, err // not w: a nil *Worker in the interface would not be nil
+			}
+			return w, nil
+		},
+		StartMethod: spawner.StartMethod(), Workers: s.Workers, StartParallelism: s.StartParallelism, MinReady: s.MinReady, Lazy: s.Lazy,
+		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,
+		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, SessionIdle: s.SessionIdle,
+		SessionLifetime: s.SessionLifetime, MaxSessions: s.MaxSessions, Log: log,
+	}
+}
+
+// run serves on listener until the first signal, drains, and ends everything. A second signal ends the drain.
+func (s *service) run(listener net.Listener, signals <-chan os.Signal) error {
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(listener) }() // ends by Shutdown or Close, below
+	var bounded context.Context
+	var cancel context.CancelFunc
+	var err error
+	select {
+	case err = <-served:
+		bounded, cancel = context.WithTimeout(context.Background(), 0)
+		served <- http.ErrServerClosed
+		err = &exitError{code: exitListen, err: err}
+		s.pool.Leave()
+	case sig := <-signals:
+		s.log.Info("draining", "signal", sig.String(), "timeout", s.settings.DrainTimeout.String())
+		bounded, cancel = s.hurry(signals)
+		err = s.drain(bounded)
+	}
+	defer cancel()
+	s.pool.Close()
+	// Every call has its answer now. What is left is to write them out, which may take what is left of the drain.
+	if s.shutdown(bounded) != nil {
+		err = errors.Join(err, s.server.Close())
+	}
+	<-served
+	err = errors.Join(err, s.spawner.Close())
+	s.log.Info("stopped")
+	return err
+}
+
+// hurry returns a context that ends with the time for the drain, or at the next signal.
+func (s *service) hurry(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.settings.DrainDelay+s.settings.DrainTimeout)
+	go func() { // ends with ctx
+		select {
+		case sig := <-signals:
+			s.log.Warn("not waiting any longer", "signal", sig.String())
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// drain reports not ready, waits the drain delay, refuses new calls, and waits for those accepted until ctx ends.
+func (s *service) drain(ctx context.Context) error {
+	s.pool.Leave()
+	delay := time.NewTimer(s.settings.DrainDelay)
+	defer delay.Stop()
+	select {
+	case <-delay.C:
+	case <-ctx.Done():
+	}
+	if left := s.pool.Drain(ctx); left > 0 {
+		s.log.Warn("killing what still runs", "requests", left)
+		return &exitError{code: exitForced}
+	}
+	return nil
+}
+
+// writeOut is the least time that clients have to take their last answers.
+const writeOut = time.Second
+
+// shutdown closes the listener and waits until all answers are written, until ctx ends but at least for writeOut.
+func (s *service) shutdown(ctx context.Context) error {
+	least, cancel := context.WithTimeout(context.Background(), writeOut)
+	defer cancel()
+	if err := s.server.Shutdown(least); err == nil || ctx.Err() != nil {
+		return err
+	}
+	return s.server.Shutdown(ctx)
+}
