@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import signal
@@ -117,10 +118,12 @@ def many_threads(threads: int, count: int) -> None:
 def handler_prints(count: int) -> int:
     """Print from a signal handler that interrupts printing, over and over."""
     rung: List[int] = []
+    numbers = itertools.count(1)  # gives each handler its own, also one that interrupts another
 
     def ring(*_: object) -> None:
-        rung.append(1)
-        print(f"ring {len(rung)}")
+        number = next(numbers)
+        print(f"ring {number}")
+        rung.append(number)
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, 0.002, 0.002)
