@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -29,8 +30,10 @@ type exitStatus struct {
 	signal syscall.Signal // 0 if it exited
 }
 
-// start runs cmd as the leader of a new process group.
+// startChild runs cmd as the leader of a new process group.
 func startChild(cmd *exec.Cmd) (*child, error) {
+	// No Pdeathsig: the leader would die before the service's end of the lifeline is closed, which then would not reach
+	// the rest of its group.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -60,8 +63,11 @@ func (c *child) wait() exitStatus {
 	return exitStatus{code: c.cmd.ProcessState.ExitCode()}
 }
 
-// killGroup sends SIGKILL to the process and all of its group.
-func (c *child) killGroup() { c.kill(-c.pid, syscall.SIGKILL) }
+// killGroup sends SIGKILL to the group that the process was made to lead, and to the process, which may have left it.
+func (c *child) killGroup() {
+	c.kill(-c.pid, syscall.SIGKILL)
+	c.kill(c.pid, syscall.SIGKILL)
+}
 
 // signal sends sig to the process alone.
 func (c *child) signal(sig syscall.Signal) { c.kill(c.pid, sig) }
@@ -102,15 +108,27 @@ func pipe(toChild bool) (ours, theirs *os.File, err error) {
 // taking what is there, so that a reader which was held up loses nothing of what the dead worker has written.
 type pipeReader struct {
 	file *os.File
-	late int // bytes taken past the deadline
+	late int          // bytes taken past the deadline
+	read atomic.Int64 // bytes taken in all
+}
+
+// written returns how many bytes have been written into the pipe so far, taken or not.
+func (r *pipeReader) written() int64 {
+	waiting := 0
+	if conn, err := r.file.SyscallConn(); err == nil {
+		// On failure the pipe is closed, and nothing more comes.
+		_ = conn.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), fionread) })
+	}
+	return r.read.Load() + int64(waiting)
 }
 
 // maxLate bounds what is taken past the deadline, which somebody who left the group can go on writing. No pipe holds
 // more, by default.
 const maxLate = 1 << 20
 
-func (r *pipeReader) Read(p []byte) (int, error) {
-	n, err := r.file.Read(p)
+func (r *pipeReader) Read(p []byte) (n int, err error) {
+	defer func() { r.read.Add(int64(n)) }()
+	n, err = r.file.Read(p)
 	if !errors.Is(err, os.ErrDeadlineExceeded) || r.late >= maxLate {
 		return n, err
 	}

@@ -8,6 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// fionread asks how many bytes wait in a pipe.
+const fionread = unix.TIOCINQ // FIONREAD
+
 // awaitDeath returns when the process of cmd has ended, without reaping it, so that its group can still be signalled
 // by its number. The process descriptor sits in the runtime's poller: no thread waits.
 func awaitDeath(cmd *exec.Cmd) error {

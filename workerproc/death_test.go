@@ -12,7 +12,7 @@ import (
 const afterBreach = " after it broke the protocol"
 
 func TestBreachOfTheProtocolEndsTheWorker(t *testing.T) {
-	const killed = "killed by signal 9 (SIGKILL)" + afterBreach
+	const killed = "was killed by signal 9 (SIGKILL)" + afterBreach
 	outOfBounds := func(length string) string {
 		return "frame length out of bounds: " + length + ", allowed are 5 to 16785408"
 	}
@@ -67,12 +67,12 @@ func TestDeathAnswersTheCall(t *testing.T) {
 	}{
 		{"exit", Exit{Code: 3, Reason: "exited with code 3", Output: []string{"stderr: out of", "stderr: cheese"}, StderrTail: []string{"out of", "cheese"}}},
 		{"exit-0", Exit{Code: 0, Reason: "exited with code 0"}},
-		{"kill", Exit{Code: -1, Signal: syscall.SIGKILL, Reason: "killed by signal 9 (SIGKILL)"}},
-		{"term", Exit{Code: -1, Signal: syscall.SIGTERM, Reason: "killed by signal 15 (SIGTERM)"}},
-		{"segfault", Exit{Code: -1, Signal: syscall.SIGSEGV, Reason: "killed by signal 11 (SIGSEGV)"}},
-		{"short-kill", Exit{Code: -1, Signal: syscall.SIGKILL, Reason: "killed by signal 9 (SIGKILL)"}},
+		{"kill", Exit{Code: -1, Signal: syscall.SIGKILL, Reason: "was killed by signal 9 (SIGKILL)"}},
+		{"term", Exit{Code: -1, Signal: syscall.SIGTERM, Reason: "was killed by signal 15 (SIGTERM)"}},
+		{"segfault", Exit{Code: -1, Signal: syscall.SIGSEGV, Reason: "was killed by signal 11 (SIGSEGV)"}},
+		{"short-kill", Exit{Code: -1, Signal: syscall.SIGKILL, Reason: "was killed by signal 9 (SIGKILL)"}},
 		{"desert", Exit{Code: -1, Signal: syscall.SIGKILL, Forced: true,
-			Reason: "killed by signal 9 (SIGKILL) by charmer, for it lived on without answering"}},
+			Reason: "was killed by signal 9 (SIGKILL) by charmer, for it lived on without answering"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.command, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestDeathAnswersTheCall(t *testing.T) {
 func checkExit(t *testing.T, w *Worker, got, want Exit) {
 	t.Helper()
 	awaitDone(t, w)
-	if want.Code == 0 && strings.HasPrefix(want.Reason, "killed by signal 9") {
+	if want.Code == 0 && strings.HasPrefix(want.Reason, "was killed by signal 9") {
 		want.Code, want.Signal = -1, syscall.SIGKILL
 	}
 	if strings.HasPrefix(want.Reason, "exited with code 4") {
@@ -138,13 +138,13 @@ func TestAnswerBeforeABreachCounts(t *testing.T) {
 		t.Errorf("result = %s, want the first", got)
 	}
 	awaitDone(t, w)
-	checkExit(t, w, w.Exit(), Exit{Cause: CauseProtocol, Reason: "killed by signal 9 (SIGKILL)" + afterBreach})
+	checkExit(t, w, w.Exit(), Exit{Cause: CauseProtocol, Reason: "was killed by signal 9 (SIGKILL)" + afterBreach})
 }
 
 func TestBreachBetweenCallsEndsTheWorker(t *testing.T) {
 	w := spawnFake(t, "ready-twice")
 	awaitDone(t, w)
-	checkExit(t, w, w.Exit(), Exit{Cause: CauseProtocol, Reason: "killed by signal 9 (SIGKILL)" + afterBreach})
+	checkExit(t, w, w.Exit(), Exit{Cause: CauseProtocol, Reason: "was killed by signal 9 (SIGKILL)" + afterBreach})
 }
 
 func TestAllOpenCallsAreAnsweredByADeath(t *testing.T) {
@@ -166,7 +166,7 @@ func TestAllOpenCallsAreAnsweredByADeath(t *testing.T) {
 	w.Kill()
 	for _, answered := range append(behind, first) {
 		crash := wantCrash(t, receive(t, answered, "the answer"), true)
-		if crash.Exit.Cause != CauseKilled || crash.Exit.Reason != "killed by signal 9 (SIGKILL) by charmer" {
+		if crash.Exit.Cause != CauseKilled || crash.Exit.Reason != "was killed by signal 9 (SIGKILL) by charmer" {
 			t.Errorf("exit = %+v, want killed by charmer", crash.Exit)
 		}
 	}

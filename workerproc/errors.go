@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"syscall"
@@ -62,8 +63,9 @@ func (e *ProtocolError) Error() string { return "worker broke the protocol: " + 
 
 // TimeoutError means that the call's deadline passed and the worker was killed for it.
 type TimeoutError struct {
-	Stack string // stacks of all Python threads before the kill; empty if the worker gave none
-	Exit  Exit
+	Stack   string // stacks of all Python threads before the kill; empty if the worker gave none
+	Exit    Exit
+	Started bool // false only if the call certainly never reached the worker
 }
 
 func (e *TimeoutError) Error() string { return "execution timeout" }
@@ -105,12 +107,21 @@ type Exit struct {
 	StderrTail   []string       // last lines of standard error and of logging, oldest first
 }
 
+// SignalName returns the name of the signal that ended the process, such as SIGKILL or SIGRTMIN+5.
+func (e *Exit) SignalName() string {
+	const rtmin = 34 // as the C library counts; it keeps two for itself
+	if e.Signal >= rtmin {
+		return fmt.Sprintf("SIGRTMIN+%d", int(e.Signal)-rtmin)
+	}
+	return cmp.Or(unix.SignalName(e.Signal), "unknown")
+}
+
 // describe fills Reason from the other fields.
 func (e *Exit) describe() {
 	var b strings.Builder
 	switch {
 	case e.Signal != 0:
-		fmt.Fprintf(&b, "killed by signal %d (%s)", int(e.Signal), unix.SignalName(e.Signal))
+		fmt.Fprintf(&b, "was killed by signal %d (%s)", int(e.Signal), e.SignalName())
 	case e.Code == 0:
 		b.WriteString("exited with code 0")
 	default:

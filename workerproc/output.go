@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 )
 
@@ -14,7 +15,16 @@ const (
 	ringLines = 200
 	ringBytes = 64 << 10
 	tailLines = 30 // lines in Exit.StderrTail
+	maxStage  = 200
 )
+
+// clip cuts text to limit bytes and says so at its end.
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return fmt.Sprintf("%s… (%d bytes cut)", strings.ToValidUTF8(text[:limit], ""), len(text)-limit)
+}
 
 // Line is one line of output. Stream is "stdout", "stderr" or "log"; Level a level of docs/protocol.md, section 7.
 type Line struct {
@@ -22,18 +32,20 @@ type Line struct {
 	RequestID, Command             string // of the call it belongs to, or empty
 }
 
-// readLines calls line for each line of r until r fails, and returns that error, or nil at its end. A line keeps at most
-// maxLine bytes; a note at its end counts what was cut. The last line need not end in a newline.
-func readLines(r io.Reader, line func(string)) error {
+// readLines calls line for each line of r, with the position of its first byte, until r fails, and returns that error, or
+// nil at its end. A line keeps at most maxLine bytes; a note at its end counts what was cut. The last line need not end in a
+// newline.
+func readLines(r io.Reader, line func(text string, at int64)) error {
 	chunk := make([]byte, 32<<10)
 	var kept []byte
 	cut := 0
+	var at, next int64
 	emit := func() {
 		if cut > 0 {
 			kept = fmt.Appendf(kept, "… (%d bytes cut)", cut)
 		}
-		line(string(bytes.ToValidUTF8(bytes.TrimSuffix(kept, []byte("\r")), []byte("\uFFFD"))))
-		kept, cut = kept[:0], 0
+		line(string(bytes.ToValidUTF8(bytes.TrimSuffix(kept, []byte("\r")), []byte("\uFFFD"))), at)
+		kept, cut, at = kept[:0], 0, next
 	}
 	add := func(part []byte) {
 		n := min(len(part), maxLine-min(len(kept), maxLine))
@@ -46,9 +58,11 @@ func readLines(r io.Reader, line func(string)) error {
 		for {
 			part, after, found := bytes.Cut(rest, []byte("\n"))
 			add(part)
+			next += int64(len(part))
 			if !found {
 				break
 			}
+			next++
 			emit()
 			rest = after
 		}
@@ -95,13 +109,15 @@ func (r *ring) output() []string {
 	return out
 }
 
-// stderrTail returns the last lines that did not go to standard output.
-func (r *ring) stderrTail() []string {
+// stderrTail returns the last lines that did not go to standard output. Those that belong to another call than that of
+// requestID are left out, unless it is empty.
+func (r *ring) stderrTail(requestID string) []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	tail := []string{}
 	for _, l := range r.lines {
-		if l.Stream != "stdout" {
+		others := requestID != "" && l.RequestID != "" && l.RequestID != requestID
+		if l.Stream != "stdout" && !others {
 			tail = append(tail, l.Message)
 		}
 	}

@@ -16,7 +16,7 @@ import (
 func linesOf(t testing.TB, r io.Reader) []string {
 	t.Helper()
 	got := []string{}
-	if err := readLines(r, func(line string) { got = append(got, line) }); err != nil {
+	if err := readLines(r, func(line string, _ int64) { got = append(got, line) }); err != nil {
 		t.Fatal(err)
 	}
 	return got
@@ -88,7 +88,7 @@ func TestLineOfExactlyTheBoundIsWhole(t *testing.T) {
 func TestFailureOfTheReaderComesBehindItsLastLine(t *testing.T) {
 	broken := errors.New("broken")
 	var got []string
-	err := readLines(io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(broken)), func(line string) { got = append(got, line) })
+	err := readLines(io.MultiReader(strings.NewReader("a\nb"), iotest.ErrReader(broken)), func(line string, _ int64) { got = append(got, line) })
 	if err != broken {
 		t.Errorf("error = %v, want that of the reader", err)
 	}
@@ -188,7 +188,7 @@ func TestRingKeepsNoMoreThanItsBytes(t *testing.T) {
 
 func TestStderrTailLeavesStdoutOut(t *testing.T) {
 	var r ring
-	if got := r.stderrTail(); got == nil || len(got) != 0 {
+	if got := r.stderrTail(""); got == nil || len(got) != 0 {
 		t.Errorf("tail of nothing = %#v, want an empty list", got)
 	}
 	r.add(Line{Stream: "stderr", Message: "too old"})
@@ -199,7 +199,7 @@ func TestStderrTailLeavesStdoutOut(t *testing.T) {
 		r.add(Line{Stream: "stdout", Message: "out"})
 		want = append(want, text)
 	}
-	if diff := cmp.Diff(want, r.stderrTail()); diff != "" {
+	if diff := cmp.Diff(want, r.stderrTail("")); diff != "" {
 		t.Errorf("tail (-want +got):\n%s", diff)
 	}
 }

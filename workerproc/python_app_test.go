@@ -30,6 +30,11 @@ def described(name: str, excited: bool = False) -> str:
 
 
 @command
+def run(source: str) -> None:
+    exec(source, globals())
+
+
+@command
 def fail() -> None:
     raise ValueError("no such row")
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -16,8 +15,8 @@ import (
 func (w *Worker) run(progress func(stage string)) {
 	w.stage = "spawn"
 	w.oomKills = kernelOOMKills()
-	w.readers.Go(func() { w.drainOutput(&pipeReader{file: w.stdout}, "stdout") })
-	w.readers.Go(func() { w.drainOutput(&pipeReader{file: w.stderr}, "stderr") })
+	w.readers.Go(func() { w.drainOutput(w.stdout, "stdout") })
+	w.readers.Go(func() { w.drainOutput(w.stderr, "stderr") })
 	w.readers.Go(func() { w.readReplies(progress) })
 	go w.reap() // ends with the process, and closes done
 }
@@ -41,6 +40,9 @@ func (w *Worker) readReplies(progress func(string)) {
 		fallthrough
 	case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errRefused):
 		// It is ending, or has lost its own pipe and will not answer any more.
+		w.mu.Lock()
+		w.mute = true
+		w.mu.Unlock()
 		time.AfterFunc(exitLag, w.endMute)
 	default:
 		w.kill(CauseProtocol, err.Error())
@@ -125,10 +127,11 @@ func (w *Worker) handleProgress(f Frame, progress func(string)) error {
 	if err != nil {
 		return err
 	}
+	stage := clip(body.Stage, maxStage)
 	w.mu.Lock()
-	w.stage = body.Stage
+	w.stage = stage
 	w.mu.Unlock()
-	progress(body.Stage)
+	progress(stage)
 	return nil
 }
 
@@ -231,9 +234,7 @@ var logLevels = map[string]slog.Level{
 
 // line keeps a line of output and logs it: records of the logging module at their own level, plain output at debug.
 func (w *Worker) line(l Line, open *openCall) {
-	if len(l.Message) > maxLogged {
-		l.Message = fmt.Sprintf("%s… (%d bytes cut)", strings.ToValidUTF8(l.Message[:maxLogged], ""), len(l.Message)-maxLogged)
-	}
+	l.Message = clip(l.Message, maxLogged)
 	level := slog.LevelDebug
 	if l.Stream == "log" {
 		level = logLevels[l.Level]
@@ -254,17 +255,17 @@ func (w *Worker) line(l Line, open *openCall) {
 func (w *Worker) reap() {
 	status := w.child.wait()
 	deadline := time.Now().Add(drainTime)
-	for _, f := range []*os.File{w.replies, w.stdout, w.stderr} {
+	for _, f := range []*os.File{w.replies, w.stdout.file, w.stderr.file} {
 		_ = f.SetReadDeadline(deadline) // cannot fail on a pipe in the poller
 	}
 	w.readers.Wait()
-	closeAll(w.in, w.replies, w.stdout, w.stderr, w.stackPipe)
+	closeAll(w.in, w.replies, w.stdout.file, w.stderr.file, w.stackPipe)
 	w.frames.settle() // then it is known what the worker may have read
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.exit = Exit{Cause: w.cause, Code: status.code, Signal: status.signal, Forced: w.forced && status.signal == syscall.SIGKILL,
-		Output: w.ring.output(), StderrTail: w.ring.stderrTail()}
+		Output: w.ring.output(), StderrTail: w.ring.stderrTail("")}
 	if w.cause == "" {
 		w.cause = CauseCrash
 		if w.detail != "" && (status.signal == 0 || w.exit.Forced) {
@@ -282,15 +283,17 @@ func (w *Worker) reap() {
 	close(w.done)
 }
 
-// lostLocked returns the error of a call that the dead worker never answered.
+// lostLocked returns the error of a call that the dead worker never answered. Its evidence leaves out what other calls have
+// printed: they may be others' calls.
 func (w *Worker) lostLocked(open *openCall) error {
-	started := w.frames.reached(open.end)
+	started, exit := w.frames.reached(open.end), w.exit
+	exit.StderrTail = w.ring.stderrTail(open.request.RequestID)
 	switch {
 	case open == w.expired:
-		return &TimeoutError{Stack: w.stack, Exit: w.exit}
+		return &TimeoutError{Stack: w.stack, Exit: exit, Started: started}
 	case w.cause == CauseProtocol:
-		return &ProtocolError{Detail: w.detail, Exit: w.exit, Started: started}
+		return &ProtocolError{Detail: w.detail, Exit: exit, Started: started}
 	default:
-		return &CrashError{Exit: w.exit, Started: started}
+		return &CrashError{Exit: exit, Started: started}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -86,6 +85,11 @@ func (s *Spawner) launch(id uint64) (*Worker, error) {
 	if _, err := s.lifeline.Stat(); err != nil { // closed: nothing would end such a worker
 		return nil, fmt.Errorf("lifeline: %w", err)
 	}
+	if s.runtime != "" {
+		if err := writeRuntime(s.runtime); err != nil { // somebody may have cleaned the directory
+			return nil, fmt.Errorf("write the Python runtime: %w", err)
+		}
+	}
 	var all []*os.File
 	open := func(toChild bool) (ours, theirs *os.File, err error) {
 		if ours, theirs, err = pipe(toChild); err == nil {
@@ -115,7 +119,7 @@ func (s *Spawner) launch(id uint64) (*Worker, error) {
 		id: id, child: child, maxFrame: s.cfg.MaxFrame, spawnedAt: time.Now(),
 		log: s.cfg.Log.With("worker", id, "pid", child.pid), runtime: s.runtime,
 		frames: frameWriter{out: calls}, in: calls, out: bufio.NewReaderSize(&pipeReader{file: replies}, 64<<10),
-		replies: replies, stdout: stdout, stderr: stderr, stackPipe: stack,
+		replies: replies, stdout: &pipeReader{file: stdout}, stderr: &pipeReader{file: stderr}, stackPipe: stack,
 		started: make(chan error, 1), done: make(chan struct{}), calls: map[uint32]*openCall{},
 	}, nil
 }
@@ -176,10 +180,15 @@ func closeAll(files ...*os.File) {
 	}
 }
 
-// drainOutput reads r line by line into w until r ends.
-func (w *Worker) drainOutput(r io.Reader, stream string) {
-	err := readLines(r, func(text string) {
-		w.line(Line{Stream: stream, Level: "info", Message: text}, w.onlyCall())
+// drainOutput reads r line by line into w until r ends. A line belongs to the call that runs if there is exactly one, and if
+// the line did not begin before it: the pipe may still hold what the call before it has left there.
+func (w *Worker) drainOutput(r *pipeReader, stream string) {
+	err := readLines(r, func(text string, at int64) {
+		open := w.onlyCall()
+		if open != nil && (stream == "stdout" && at < open.stdout || stream == "stderr" && at < open.stderr) {
+			open = nil
+		}
+		w.line(Line{Stream: stream, Level: "info", Message: text}, open)
 	})
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		w.log.Error("read worker output", "stream", stream, "err", err)

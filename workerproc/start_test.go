@@ -44,7 +44,7 @@ func start(t *testing.T, ctx context.Context, cfg Config) *StartError {
 }
 
 func TestStartThatFailsSaysWhy(t *testing.T) {
-	killed := Exit{Cause: CauseProtocol, Code: -1, Signal: syscall.SIGKILL, Reason: "killed by signal 9 (SIGKILL)" + afterBreach}
+	killed := Exit{Cause: CauseProtocol, Code: -1, Signal: syscall.SIGKILL, Reason: "was killed by signal 9 (SIGKILL)" + afterBreach}
 	ended := func(code int) Exit {
 		return Exit{Cause: CauseCrash, Code: code, Reason: "exited with code " + string(rune('0'+code))}
 	}
@@ -55,7 +55,7 @@ func TestStartThatFailsSaysWhy(t *testing.T) {
 		{"exit-at-start", "spawn", "ended before it said HELLO: EOF", Exit{Cause: CauseCrash, Code: 3, Reason: "exited with code 3",
 			Output: []string{"stderr: no module", "stderr: called app"}, StderrTail: []string{"no module", "called app"}}},
 		{"exit-in-import", "import app", "ended before it said READY: EOF", ended(4)},
-		{"kill-in-import", "spawn", "ended before it said READY: EOF", Exit{Cause: CauseCrash, Code: -1, Signal: syscall.SIGKILL, Reason: "killed by signal 9 (SIGKILL)"}},
+		{"kill-in-import", "spawn", "ended before it said READY: EOF", Exit{Cause: CauseCrash, Code: -1, Signal: syscall.SIGKILL, Reason: "was killed by signal 9 (SIGKILL)"}},
 		{"short-hello", "spawn", "ended inside a frame: unexpected EOF", Exit{Cause: CauseProtocol, Code: 5, Reason: "exited with code 5" + afterBreach}},
 		{"version", "spawn", "speaks protocol 2, not 1", killed},
 		{"no-version", "spawn", "speaks protocol 0, not 1", killed},
@@ -92,7 +92,7 @@ func TestRefusalToStartIsToldWithItsTraceback(t *testing.T) {
 	tests := map[string]Exit{
 		"refuse": {Cause: CauseCrash, Code: 1, Reason: "exited with code 1"},
 		"refuse-stay": {Cause: CauseCrash, Code: -1, Signal: syscall.SIGKILL, Forced: true,
-			Reason: "killed by signal 9 (SIGKILL) by charmer, for it lived on without answering"},
+			Reason: "was killed by signal 9 (SIGKILL) by charmer, for it lived on without answering"},
 	}
 	for mode, exit := range tests {
 		t.Run(mode, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestSilentWorkerIsKilledAtTheStartTimeout(t *testing.T) {
 			if got.Stage != stage && mode != "stuck-import" || !strings.HasPrefix(got.Detail, "not ready after ") {
 				t.Errorf("%+v, want stage %q", got, stage)
 			}
-			if got.Exit.Cause != CauseKilled || got.Exit.Reason != "killed by signal 9 (SIGKILL) by charmer" {
+			if got.Exit.Cause != CauseKilled || got.Exit.Reason != "was killed by signal 9 (SIGKILL) by charmer" {
 				t.Errorf("exit = %+v, want killed by charmer", got.Exit)
 			}
 		})

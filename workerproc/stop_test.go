@@ -61,7 +61,7 @@ func TestStoppingWorkerTakesNoCalls(t *testing.T) {
 }
 
 func TestWorkerThatDoesNotStopIsKilledAfterTheGrace(t *testing.T) {
-	const reason = "killed by signal 9 (SIGKILL) after the grace of its stop"
+	const reason = "was killed by signal 9 (SIGKILL) after the grace of its stop"
 	for _, grace := range []time.Duration{0, 20 * time.Millisecond} {
 		w := spawnFake(t, "stubborn")
 		checkExit(t, w, w.Stop(grace), Exit{Cause: CauseStopped, Forced: true, Reason: reason})

@@ -37,7 +37,7 @@ func TestCallOutOfTimeEndsTheWorker(t *testing.T) {
 			w := spawnFake(t, "good")
 			_, err := w.Call(hasty(command, ""))
 			wantTimeout(t, w, err, "")
-			checkExit(t, w, w.Exit(), Exit{Cause: CauseTimeout, Reason: "killed by signal 9 (SIGKILL) after its call ran out of time",
+			checkExit(t, w, w.Exit(), Exit{Cause: CauseTimeout, Reason: "was killed by signal 9 (SIGKILL) after its call ran out of time",
 				Output: w.Exit().Output, StderrTail: []string{}})
 		})
 	}

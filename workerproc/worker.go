@@ -51,8 +51,8 @@ type Worker struct {
 	in        *os.File // to descriptor 3
 	replies   *os.File // from descriptor 4
 	out       *bufio.Reader
-	stdout    *os.File
-	stderr    *os.File
+	stdout    *pipeReader // from descriptor 1
+	stderr    *pipeReader // from descriptor 2
 	stackPipe *os.File
 	ring      ring
 
@@ -65,7 +65,8 @@ type Worker struct {
 	mu      sync.Mutex // guards the fields below
 	calls   map[uint32]*openCall
 	lastID  uint32
-	cause   Cause     // empty while the worker takes calls
+	cause   Cause     // empty while the worker takes calls, unless it is mute
+	mute    bool      // it has ended its replies, though it may live on
 	detail  string    // how it broke the protocol, if it did
 	stage   string    // what it reported last before READY
 	refusal errorBody // of an ERROR before READY
@@ -77,6 +78,8 @@ type Worker struct {
 // openCall is a call that has no answer yet.
 type openCall struct {
 	request *Call
+	stdout  int64 // position in what descriptor 1 gets at which its output can begin
+	stderr  int64 // the same for descriptor 2
 	end     int64 // position in the stream of frames at which it ends
 	done    chan struct{}
 	reply   Reply // set, like err, before done is closed
@@ -111,7 +114,7 @@ func (w *Worker) Exit() Exit { return w.exit }
 func (w *Worker) Healthy() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.cause == ""
+	return w.cause == "" && !w.mute
 }
 
 // Call sends c and waits for its answer. The error is a *CommandError, after which the worker is healthy; a
@@ -120,7 +123,7 @@ func (w *Worker) Call(c *Call) (Reply, error) {
 	if limit := w.maxFrame - envelopeSize; len(c.Args) > limit {
 		return Reply{}, &TooLargeError{Limit: limit}
 	}
-	open := &openCall{request: c, done: make(chan struct{})}
+	open := &openCall{request: c, done: make(chan struct{}), stdout: w.stdout.written(), stderr: w.stderr.written()}
 	if !w.send(open) {
 		<-w.done
 		return Reply{}, &CrashError{Exit: w.exit}
@@ -138,7 +141,7 @@ func (w *Worker) Call(c *Call) (Reply, error) {
 func (w *Worker) send(open *openCall) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cause != "" {
+	if w.cause != "" || w.mute {
 		return false
 	}
 	w.lastID++

@@ -24,30 +24,30 @@ EXIT_BROKEN: Final = 70
 _FIRST_PRIVATE: Final = 10  # descriptors below belong to the protocol
 
 
-def arm_lifeline() -> Optional[int]:
+def arm_lifeline() -> None:
     """Have the kernel kill this process group when charmer dies, however stuck this process is then.
 
-    Owner and signal belong to the open file description, and descriptor 6 is inherited: hence one of our own.
-
-    Returns:
-        The descriptor of that description, or None where there is no lifeline or no such system.
+    Owner and signal belong to the open file description, and that of descriptor 6 is inherited: hence one of our own in
+    its place, where programs that close "all" descriptors from some number on least often come. Does nothing where there
+    is no lifeline, or no such system.
     """
     set_signal = getattr(fcntl, "F_SETSIG", None)
     if set_signal is None:
-        return None
+        return
     try:
-        own = _private(os.open(f"/proc/self/fd/{LIFELINE}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        own = os.open(f"/proc/self/fd/{LIFELINE}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.dup2(own, LIFELINE, inheritable=False)
+        os.close(own)
         pid = os.getpid()
-        fcntl.fcntl(own, fcntl.F_SETOWN, -pid if os.getpgrp() == pid else pid)
-        fcntl.fcntl(own, set_signal, signal.SIGKILL)
-        fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+        fcntl.fcntl(LIFELINE, fcntl.F_SETOWN, -pid if os.getpgrp() == pid else pid)
+        fcntl.fcntl(LIFELINE, set_signal, signal.SIGKILL)
+        fcntl.fcntl(LIFELINE, fcntl.F_SETFL, fcntl.fcntl(LIFELINE, fcntl.F_GETFL) | os.O_ASYNC)
     except OSError:
-        return None
+        return
     poll = select.poll()
-    poll.register(own, 0)
+    poll.register(LIFELINE, 0)
     if poll.poll(0):  # charmer died before this was armed
         os._exit(EXIT_BROKEN)
-    return own
 
 
 def keep_private(fds: Sequence[int]) -> None:
@@ -113,19 +113,16 @@ def register_stack_dump() -> Optional[int]:
     return number
 
 
-def guard_forks(
-    lifeline: Optional[int], words: LastWords, stack_signal: Optional[int], cut_off: Callable[[], None]
-) -> None:
+def guard_forks(words: LastWords, stack_signal: Optional[int], cut_off: Callable[[], None]) -> None:
     """Cut a child off that the app forks: it must neither read nor write frames, nor hold what tells of a death.
 
     Args:
-        lifeline: As arm_lifeline returned it.
         words: As last_words returned it.
         stack_signal: As register_stack_dump returned it.
         cut_off: Run in the child as well; it must take no lock.
     """
     owned = [FRAMES_IN, FRAMES_OUT, LIFELINE, STACK]
-    owned += [fd for fd in (lifeline, words.fd) if fd is not None]
+    owned += [fd for fd in (words.fd,) if fd is not None]
 
     def in_child() -> None:
         if not owned:  # in a child of a child, where these numbers are free for the app
@@ -141,10 +138,3 @@ def guard_forks(
                 pass
 
     os.register_at_fork(after_in_child=in_child)
-
-
-def _private(fd: int) -> int:
-    """Move a descriptor out of the range of the protocol's."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_PRIVATE)
-    os.close(fd)
-    return moved

@@ -37,7 +37,7 @@ StartError.__module__ = "charmer"
 
 def main() -> None:
     """Run one worker in this process, and leave through the interpreter's normal exit, or at once if it breaks."""
-    lifeline = _guard.arm_lifeline()
+    _guard.arm_lifeline()
     _guard.keep_private((_guard.FRAMES_IN, _guard.FRAMES_OUT, _guard.LIFELINE, _guard.STACK))
     if not (_guard.is_open(_guard.FRAMES_IN) and _guard.is_open(_guard.FRAMES_OUT)):
         sys.stderr.write("This is a worker of charmer and speaks to nothing else: run `charmer serve app.py`.\n")
@@ -52,7 +52,7 @@ def main() -> None:
             words.die(f"CHARMER_WORKER_MAX_FRAME is {max_frame}; less than {_MIN_MAX_FRAME} carries no error")
         writer = FrameWriter(_guard.FRAMES_OUT, words.die)
         output = Output(writer, max_frame)
-        _guard.guard_forks(lifeline, words, stack_signal, partial(_cut_off, writer, output))
+        _guard.guard_forks(words, stack_signal, partial(_cut_off, writer, output))
         output.install()
         atexit.register(output.end_lines)
         runner = Runner(REGISTRY, writer, output, max_frame)
