@@ -30,7 +30,7 @@ func benchPool(b *testing.B, changes ...func(*Config)) *Pool {
 		}
 	})...)
 	b.Cleanup(func() {
-		p.Close()
+		p.Close(context.Background())
 		wantNothingLeft(b, p, f)
 	})
 	var held []LeaseInfo

@@ -252,7 +252,7 @@ func TestSickIdleWorkerIsNotHandedOut(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
 		for range 5 {
-			advance(minLifetime)
+			advance(minTrial)
 			newest := p.idle[len(p.idle)-1].worker.(*fakeWorker)
 			newest.sicken() // dying, and nobody has noticed yet
 			r := execute(p, echo).must(t)

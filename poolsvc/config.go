@@ -25,11 +25,11 @@ type Worker interface {
 // Config says what a pool is. All fields are required but Lazy, MinReady and LeaseShare as noted.
 type Config struct {
 	// Spawn starts a worker and returns when it is ready; see workerproc.Spawner.Spawn. It may be called from several
-	// goroutines at once, but at most StartParallelism.
+	// goroutines at once, but at most StartParallelism for the pool and as many for sessions.
 	Spawn            func(ctx context.Context, id uint64, progress func(pid int, stage string)) (Worker, error)
 	StartMethod      string // how Spawn makes processes, for people
 	Workers          int    // size of the pool
-	StartParallelism int    // workers that start at the same time
+	StartParallelism int    // workers that start at the same time, of the pool, and of sessions
 	MinReady         int    // workers that must be up for Ready; 0 never waits for any
 	Lazy             bool   // start workers when requests need them
 	StartTimeout     time.Duration
@@ -48,7 +48,8 @@ type Config struct {
 
 // Times that nobody needs to set.
 const (
-	minLifetime    = time.Second            // a worker that dies unused before this counts as a failed start
+	minTrial       = time.Second            // a worker that dies unused before this counts as a failed start
+	trialFactor    = 5                      // of its start time: the same, if that is more
 	backoffInitial = 100 * time.Millisecond // delay after the first failed start
 	backoffMax     = 30 * time.Second
 	tickInterval   = time.Second     // of the janitor

@@ -103,7 +103,6 @@ func checkoutOutcome(err error) string {
 func (c *counters) execution(outcome string, run time.Duration) {
 	c.executions[outcome]++
 	c.runTime[outcome].observe(run)
-	c.busy += run
 	if c.serviceTime == 0 {
 		c.serviceTime = run
 	}

@@ -54,7 +54,7 @@ func TestWorkerThatDiesBeforeItsFirstUseIsAFailedStart(t *testing.T) {
 }
 
 func TestWorkersThatAreReadyAndThenDieAreACrashLoop(t *testing.T) {
-	for _, life := range []time.Duration{ms, 10 * ms, minLifetime - 10*ms} {
+	for _, life := range []time.Duration{ms, 10 * ms, minTrial - 10*ms} {
 		t.Run(life.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFactory()
@@ -87,7 +87,7 @@ func TestOneLivingWorkerKeepsThePoolServing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
-		advance(minLifetime)
+		advance(minTrial)
 		f.replan(failing)
 		f.started()[0].crash()
 		synctest.Wait()
@@ -104,7 +104,7 @@ func TestThoseWhoWaitAreRefusedWhenTheLastWorkerDiesInACrashLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
-		advance(minLifetime)
+		advance(minTrial)
 		f.replan(failing)
 		f.started()[0].crash()
 		advance(2 * time.Second) // the next attempt is a while away
@@ -134,20 +134,39 @@ func TestThoseWhoWaitAreRefusedWhenQueuedStartsGiveWay(t *testing.T) {
 	})
 }
 
-func TestStartsThatWereHeldUpBySessionsGiveWayToOneProbe(t *testing.T) {
+func TestSessionsThatStartDoNotHoldUpThePool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
-		p := warmPool(t, f, workers(3), func(c *Config) { c.StartParallelism, c.CheckoutTimeout = 2, time.Hour })
+		p := warmPool(t, f, func(c *Config) { c.StartParallelism, c.CheckoutTimeout = 1, time.Hour })
 		f.replan(startsIn(time.Minute))
-		execute(p, in("u1", echo))
-		execute(p, in("u2", echo))
-		_, _ = p.Recycle(1), p.Recycle(2) // their replacements wait for a turn
-		wantCounts(t, p, "starting 2, idle 3")
-		f.worker(3).crash() // unused, so this is a failed start
+		for _, id := range []string{"u1", "u2", "u3"} {
+			execute(p, in(id, echo))
+		}
+		advance(0)
+		equal(t, "attempts", len(f.starts()), 2+1)
+		if err := p.Recycle(1); err != nil {
+			t.Fatal(err)
+		}
+		advance(0)
+		equal(t, "attempts", len(f.starts()), 2+1+1)
 		advance(time.Minute)
-		equal(t, "attempts", len(f.starts()), 3+2+1)
-		advance(3 * time.Minute)
-		wantCounts(t, p, "idle 3")
+		wantCounts(t, p, "idle 2")
+	})
+}
+
+func TestOneDeathOfEachReadyWorkerIsNoCrashLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		p := warmPool(t, f)
+		f.worker(1).crash()
+		f.worker(2).crash()
+		wantCounts(t, p, "")
+		waiting := execute(p, echo)
+		advance(backoffInitial * 2)
+		waiting.must(t)
+		if n := p.Stats().Counts.Checkouts["crash_looping"]; n != 0 {
+			t.Errorf("%d refused", n)
+		}
 	})
 }
 

@@ -144,7 +144,7 @@ func TestCloseStopsIdleAndLeasedWorkersInGoodOrder(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
 		lend(t, p)
-		p.Close()
+		p.Close(context.Background())
 		for _, w := range f.started() {
 			if w.exit.Cause != workerproc.CauseStopped || w.exit.Forced || w.stops != 1 {
 				t.Errorf("worker %d: %+v after %d stops", w.id, w.exit, w.stops)
@@ -164,7 +164,7 @@ func TestCloseKillsBusyWorkers(t *testing.T) {
 				l := lend(t, p)
 				a, b, c := execute(p, on(l, sleeper(time.Hour))), execute(p, sleeper(time.Hour)), execute(p, in("u1", sleeper(time.Hour)))
 				began := time.Now()
-				p.Close()
+				p.Close(context.Background())
 				equal(t, "time to close", time.Since(began), lag)
 				for _, call := range []*pending[Result]{a, b, c} {
 					_, err := call.wait()
@@ -182,7 +182,7 @@ func TestCloseFailsWaiters(t *testing.T) {
 		lend(t, p)
 		execute(p, in("u1", sleeper(time.Hour)))
 		a, b, c := execute(p, echo), checkout(p, CheckoutRequest{}), execute(p, in("u1", echo))
-		p.Close()
+		p.Close(context.Background())
 		_, errA := a.wait()
 		_, errB := b.wait()
 		_, errC := c.wait()
@@ -201,12 +201,12 @@ func TestCloseAgainDoesNothing(t *testing.T) {
 		execute(p, sleeper(time.Hour))
 		closes := []*pending[int]{}
 		for range 3 {
-			closes = append(closes, begin(func() (int, error) { p.Close(); return 0, nil }))
+			closes = append(closes, begin(func() (int, error) { p.Close(context.Background()); return 0, nil }))
 		}
 		for _, c := range closes {
 			_, _ = c.wait()
 		}
-		p.Close()
+		p.Close(context.Background())
 		equal(t, "left", p.Drain(t.Context()), 0)
 	})
 }
@@ -218,7 +218,7 @@ func TestCloseGivesUpStartsThatRun(t *testing.T) {
 		p := newPool(t, f, workers(4), func(c *Config) { c.StartParallelism = 2 })
 		call, session := execute(p, echo), execute(p, in("u1", echo))
 		began := time.Now()
-		p.Close()
+		p.Close(context.Background())
 		equal(t, "time to close", time.Since(began), 0)
 		_, err := call.wait()
 		refused(t, err, ErrDraining)
@@ -239,7 +239,7 @@ func TestWorkerThatComesUpDuringCloseIsStopped(t *testing.T) {
 		})
 		call := execute(p, in("u1", echo))
 		began := time.Now()
-		p.Close()
+		p.Close(context.Background())
 		equal(t, "time to close", time.Since(began), time.Second)
 		_, err := call.wait()
 		refused(t, err, ErrDraining)
@@ -253,7 +253,7 @@ func TestCloseDuringTheBackoffEndsTheAttempts(t *testing.T) {
 		f.plan = failing
 		p := newPool(t, f, workers(1))
 		advance(time.Second)
-		p.Close()
+		p.Close(context.Background())
 		n := len(f.starts())
 		advance(time.Hour)
 		equal(t, "attempts", len(f.starts()), n)
@@ -266,7 +266,7 @@ func TestCloseDuringAStartHookStopsTheWorkerWithinTheGrace(t *testing.T) {
 		p := warmPool(t, f)
 		call := execute(p, in("u1", echo))
 		began := time.Now()
-		p.Close()
+		p.Close(context.Background())
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("closed after %s, with a grace of 2 s", took)
 		}
@@ -292,7 +292,7 @@ func TestNoCallIsSentToAWorkerThatCloseStops(t *testing.T) {
 			}
 			holds = append(holds, h)
 		}
-		closing := begin(func() (int, error) { p.Close(); return 0, nil })
+		closing := begin(func() (int, error) { p.Close(context.Background()); return 0, nil })
 		advance(500 * ms)
 		for _, h := range holds {
 			if h.m.state == stateGone {
@@ -315,7 +315,7 @@ func TestCloseRunsTheEndHookOfEverySessionOnce(t *testing.T) {
 		p := warmPool(t, f)
 		execute(p, in("u1", echo)).must(t)
 		l := checkout(p, CheckoutRequest{SessionID: "u2"}).must(t)
-		closing := begin(func() (int, error) { p.Close(); return 0, nil })
+		closing := begin(func() (int, error) { p.Close(context.Background()); return 0, nil })
 		advance(500 * ms)
 		_ = p.Release(l.ID) // comes in the middle of it
 		_, _ = closing.wait()
@@ -331,7 +331,7 @@ func TestLeaseThatEndsWhileItsWorkerStopsChangesNothing(t *testing.T) {
 		f.deathLag = time.Second
 		p := warmPool(t, f, workers(1))
 		l := lend(t, p)
-		closing := begin(func() (int, error) { p.Close(); return 0, nil })
+		closing := begin(func() (int, error) { p.Close(context.Background()); return 0, nil })
 		advance(100 * ms)
 		if err := p.Release(l.ID); err != nil {
 			t.Errorf("release: %v", err)
@@ -349,8 +349,28 @@ func TestWorkerThatDoesNotStopIsForcedAfterTheGrace(t *testing.T) {
 		p := warmPool(t, f, workers(1))
 		f.worker(1).sicken() // and never ends by itself
 		began := time.Now()
-		p.Close()
+		p.Close(context.Background())
 		equal(t, "time to close", time.Since(began), 2*time.Second)
 		equal(t, "forced", f.worker(1).exit.Forced, true)
+	})
+}
+
+func TestCloseKillsWhenItsContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		f.hooks = bothHooks
+		f.hook = func(w *fakeWorker, c *workerproc.Call) error {
+			if c.Command == hookSessionEnd {
+				return w.take(c, time.Hour)
+			}
+			return nil
+		}
+		p := newPool(t, f, func(c *Config) { c.StopGrace = time.Hour })
+		execute(p, in("u1", echo)).must(t)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		begun := time.Now()
+		p.Close(ctx)
+		equal(t, "close took", time.Since(begun), time.Second)
 	})
 }

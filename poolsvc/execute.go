@@ -56,10 +56,16 @@ func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
 		result, err := p.call(h, req, deadline)
 		result.Queue = queued
 		var crash *workerproc.CrashError
-		if errors.As(err, &crash) && !crash.Started && attempt < maxAttempts && h.lease == nil && h.session == nil {
-			continue
+		switch {
+		case !errors.As(err, &crash) || crash.Started:
+			return result, err
+		case h.lease != nil:
+			return Result{}, &GoneError{Err: ErrLeaseExpired, Reason: "its worker is gone: " + crash.Exit.Reason, Exit: &crash.Exit}
+		case h.session != nil:
+			return Result{}, &GoneError{Err: ErrSessionLost, Reason: crash.Exit.Reason, Exit: &crash.Exit}
+		case attempt >= maxAttempts:
+			return result, err
 		}
-		return result, err
 	}
 }
 
@@ -96,7 +102,7 @@ func (p *Pool) hold(ctx context.Context, req Request, deadline time.Time) (held,
 		}
 		return h, nil
 	case req.SessionID != "":
-		m, ref, err := p.acquireSession(ctx, sessionUse{id: req.SessionID, limit: limit})
+		m, ref, err := p.acquireSession(ctx, sessionUse{id: req.SessionID, by: RequestRef{req.RequestID, req.Traceparent}, limit: limit})
 		return held{m: m, session: ref}, err
 	default:
 		m, err := p.acquire(ctx, false, limit)
@@ -123,7 +129,8 @@ func (p *Pool) tooLate(h held, queued time.Duration) error {
 	p.giveBack(h)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return &RefusedError{Err: ErrCheckoutTimeout, RetryAfter: p.retryAfterLocked(), Waited: queued, QueueLength: p.queue.len()}
+	return &RefusedError{Err: ErrCheckoutTimeout, Detail: "timeout_ms had passed when a worker could begin",
+		RetryAfter: p.retryAfterLocked(), Waited: queued, QueueLength: p.queue.len()}
 }
 
 // call sends the call to the worker that is held, and gives the worker back.
@@ -146,9 +153,9 @@ func (p *Pool) call(h held, req Request, deadline time.Time) (Result, error) {
 
 	reply, err := worker.Call(call)
 
-	run := time.Since(began)
 	p.mu.Lock()
-	m.running = nil
+	run := time.Since(began)
+	p.ranLocked(m)
 	p.accountLocked(m, run, err)
 	p.mu.Unlock()
 	p.giveBack(h)
@@ -156,6 +163,14 @@ func (p *Pool) call(h held, req Request, deadline time.Time) (Result, error) {
 		err = &CallError{Worker: m.ref(), Command: req.Command, Err: err}
 	}
 	return Result{Result: reply.Result, Worker: m.ref(), Session: h.session, Run: run}, err
+}
+
+// ranLocked ends the running call of m in the books, if there is one.
+func (p *Pool) ranLocked(m *member) {
+	if m.running != nil {
+		p.counts.busy += time.Since(m.running.Since)
+		m.running = nil
+	}
 }
 
 // accountLocked counts a call that has its answer.

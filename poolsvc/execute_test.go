@@ -317,10 +317,13 @@ func TestCallOnALeaseOrInASessionIsNeverTriedElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, allDie := dieUnseen(100)
 		p := warmPool(t, f, workers(1), allDie)
-		l := lend(t, p)
-		for _, req := range []Request{on(l, echo), in("u1", echo)} {
-			_, err := execute(p, req).wait()
-			equal(t, "started", crashed(t, err).Started, false)
+		_, err := execute(p, on(lend(t, p), echo)).wait()
+		lost := gone(t, err, ErrLeaseExpired)
+		_, err = execute(p, in("u1", echo)).wait()
+		for _, g := range []*GoneError{lost, gone(t, err, ErrSessionLost)} {
+			if g.Exit == nil || g.Exit.Code != 3 {
+				t.Errorf("exit: %+v", g.Exit)
+			}
 		}
 		equal(t, "executions", p.Stats().Counts.Executions["crash"], 2)
 	})

@@ -224,7 +224,7 @@ func (w *fakeWorker) run(c *workerproc.Call) (workerproc.Reply, error) {
 		<-w.done
 		return workerproc.Reply{}, &workerproc.CrashError{Exit: w.exit, Started: true}
 	case "garble":
-		w.end(workerproc.CauseProtocol, workerproc.Exit{Reason: "killed by signal 9 (SIGKILL) after it broke the protocol", Signal: syscall.SIGKILL})
+		w.end(workerproc.CauseProtocol, workerproc.Exit{Reason: "was killed by signal 9 (SIGKILL) after it broke the protocol", Signal: syscall.SIGKILL})
 		<-w.done
 		return workerproc.Reply{}, &workerproc.ProtocolError{Detail: "garbage", Exit: w.exit, Started: true}
 	default:
@@ -241,9 +241,9 @@ func (w *fakeWorker) take(c *workerproc.Call, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-deadline.C:
-		w.end(workerproc.CauseTimeout, workerproc.Exit{Reason: "killed by signal 9 (SIGKILL) after its call ran out of time", Signal: syscall.SIGKILL})
+		w.end(workerproc.CauseTimeout, workerproc.Exit{Reason: "was killed by signal 9 (SIGKILL) after its call ran out of time", Signal: syscall.SIGKILL})
 		<-w.done
-		return &workerproc.TimeoutError{Stack: "in sleep", Exit: w.exit}
+		return &workerproc.TimeoutError{Stack: "in sleep", Exit: w.exit, Started: true}
 	case <-w.done:
 		return &workerproc.CrashError{Exit: w.exit, Started: true}
 	}
@@ -258,7 +258,7 @@ func (w *fakeWorker) Kill() {
 	w.mu.Lock()
 	w.stops++
 	w.mu.Unlock()
-	w.end(workerproc.CauseKilled, workerproc.Exit{Reason: "killed by signal 9 (SIGKILL) by charmer", Signal: syscall.SIGKILL})
+	w.end(workerproc.CauseKilled, workerproc.Exit{Reason: "was killed by signal 9 (SIGKILL) by charmer", Signal: syscall.SIGKILL})
 }
 
 // Stop waits for the running call, at most for grace.

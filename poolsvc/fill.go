@@ -1,6 +1,7 @@
 package poolsvc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -51,6 +52,7 @@ func (p *Pool) fillLocked() {
 func (p *Pool) startLocked(owner *session) *member {
 	p.lastID++
 	m := &member{id: p.lastID, session: owner, state: StateStarting, stage: stageQueued, spawnedAt: time.Now()}
+	m.ctx, m.cancel = context.WithCancel(p.ctx)
 	p.members[m.id] = m
 	p.wg.Go(func() { p.start(m) }) // ends when the worker is ready or dead
 	return m
@@ -58,6 +60,7 @@ func (p *Pool) startLocked(owner *session) *member {
 
 // start brings a worker up and hands it to its owner.
 func (p *Pool) start(m *member) {
+	defer m.cancel()
 	worker, err := p.spawn(m)
 	if err == nil && m.session != nil {
 		err = p.startSession(m, worker)
@@ -66,8 +69,11 @@ func (p *Pool) start(m *member) {
 	defer p.mu.Unlock()
 	if worker == nil {
 		delete(p.members, m.id)
-		if err == errNotNow {
+		switch {
+		case err == errNotNow:
 			p.giveUpLocked()
+			return
+		case m.session != nil && m.session.over: // nobody waits for it any more
 			return
 		}
 		p.counts.starts["failed"]++
@@ -94,7 +100,7 @@ func (p *Pool) start(m *member) {
 		p.cfg.Log.Info("worker ready", "worker", m.id, "pid", m.pid, "ready_after_ms", worker.ReadyAfter().Milliseconds())
 		p.fillLocked() // a probe that came up ends the caution
 		p.retireLocked()
-	} else {
+	} else if !m.session.over {
 		p.counts.sessionsCreated++ // those that did not come up would neither end nor be lost
 	}
 }
@@ -102,14 +108,18 @@ func (p *Pool) start(m *member) {
 // errNotNow means that a worker whose turn to start has come must not start after all.
 var errNotNow = errors.New("another failed to start meanwhile")
 
-// spawn runs the start of a process, as one of at most StartParallelism. A worker of the pool that waited for its turn while
+// spawn runs the start of a process, as one of at most StartParallelism of its sort. A worker of the pool that waited for its turn while
 // others failed gives way to the backoff: its end, or that of the one probe, fills again.
 func (p *Pool) spawn(m *member) (Worker, error) {
+	slots := p.poolSlots
+	if m.session != nil {
+		slots = p.ownSlots
+	}
 	select {
-	case p.spawnSlots <- struct{}{}:
-		defer func() { <-p.spawnSlots }()
-	case <-p.ctx.Done():
-		return nil, p.ctx.Err()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-m.ctx.Done():
+		return nil, m.ctx.Err()
 	}
 	p.mu.Lock()
 	if m.session == nil && p.starts.failures > 0 && (time.Now().Before(p.starts.retryAt) || p.probingLocked()) {
@@ -118,7 +128,7 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 	}
 	m.stage, m.spawnedAt = "spawn", time.Now()
 	p.mu.Unlock()
-	worker, err := p.cfg.Spawn(p.ctx, m.id, func(pid int, stage string) {
+	worker, err := p.cfg.Spawn(m.ctx, m.id, func(pid int, stage string) {
 		p.mu.Lock()
 		m.pid, m.stage = pid, stage
 		p.mu.Unlock()
@@ -164,14 +174,16 @@ func (p *Pool) startFailedLocked(m *member, err error) {
 	if !errors.As(err, &failure) {
 		failure = &workerproc.StartError{Stage: "spawn", Detail: err.Error()}
 	}
-	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "stage", failure.Stage, "err", failure.Detail, "exit", failure.Exit.Reason,
-		"traceback", failure.Traceback, "output", failure.Exit.Output)
-	p.starts.last = failure
+	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "stage", failure.Stage, "err", failure.Detail, "exit", failure.Exit.Reason)
+	if last := p.starts.last; m.session != nil || last == nil || last.Detail != failure.Detail || last.Traceback != failure.Traceback {
+		log = log.With("traceback", failure.Traceback, "output", failure.Exit.Output) // which are the same each time, else
+	}
 	if m.session != nil {
 		log.Error("worker failed to start", "session", m.session.id)
 		p.sessionFailedLocked(m.session, &RefusedError{Err: ErrCrashLooping, Detail: failure.Error(), RetryAfter: p.retryAfterLocked(), Start: failure})
 		return
 	}
+	p.starts.last = failure
 	p.starts.failures++
 	p.starts.failedAt = time.Now()
 	log.Error("worker failed to start", "failures", p.starts.failures, "retry_in_ms", p.backOffLocked().Milliseconds())
@@ -209,9 +221,13 @@ func (p *Pool) provedLocked(m *member) {
 	}
 }
 
-// hopelessLocked reports whether no worker is up and none may be started yet.
+// hopelessLocked reports whether no worker is up and none may be started yet. If each worker of the pool has died once,
+// unused but after it was ready, that may be the work of somebody who kills, and the next ones may live.
 func (p *Pool) hopelessLocked() bool {
 	if p.starts.failures == 0 || !time.Now().Before(p.starts.retryAt) {
+		return false
+	}
+	if p.starts.last.Stage == stageReady && p.starts.failures <= p.cfg.Workers {
 		return false
 	}
 	for _, m := range p.members {
@@ -241,11 +257,13 @@ func (p *Pool) watch(m *member) {
 	defer p.mu.Unlock()
 	p.removeIdleLocked(m)
 	delete(p.members, m.id)
+	running := m.running
+	p.ranLocked(m) // the time of the call that it died in, of which its caller does not know yet
 	stillborn := p.stillbornLocked(m, exit)
 	p.setStateLocked(m, stateGone)
 	reason := exitReason(m.reason, exit)
 	p.counts.exits[reason]++
-	p.logExit(m, reason, exit)
+	p.logExit(m, reason, exit, running)
 	if m.lease != nil {
 		p.endLeaseLocked(m.lease, fmt.Sprintf("its worker is gone: %s", exit.Reason), &exit)
 		p.counts.leasesLost++
@@ -254,7 +272,7 @@ func (p *Pool) watch(m *member) {
 	case m.session != nil:
 		p.loseSessionLocked(m.session, reason, exit)
 	case stillborn:
-		p.startFailedLocked(m, &workerproc.StartError{Stage: "ready", Detail: "died before its first answer: " + exit.Reason, Exit: exit})
+		p.startFailedLocked(m, &workerproc.StartError{Stage: stageReady, Detail: "died before its first answer: " + exit.Reason, Exit: exit})
 	default:
 		p.fillLocked()
 		p.giveUpLocked() // the last worker has died while the backoff runs
@@ -266,7 +284,7 @@ func (p *Pool) watch(m *member) {
 // up after failed starts it also is if m died of its first call: those who wait take each such worker at once, and there
 // would be no backoff.
 func (p *Pool) stillbornLocked(m *member, exit workerproc.Exit) bool {
-	if m.calls > 0 || m.reason != "" || time.Since(m.readyAt) >= minLifetime {
+	if m.calls > 0 || m.reason != "" || time.Since(m.readyAt) >= m.trialLocked() {
 		return false
 	}
 	probe := p.starts.failures > 0 && m.readyAt.After(p.starts.failedAt)
@@ -295,8 +313,11 @@ func exitReason(decided ExitReason, exit workerproc.Exit) ExitReason {
 }
 
 // logExit reports a death: expected ones briefly, others with the last output.
-func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit) {
+func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, running *RunningCall) {
 	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "reason", string(reason), "exit", exit.Reason)
+	if running != nil {
+		log = log.With("command", running.Command, "request_id", running.RequestID)
+	}
 	if m.session != nil {
 		log = log.With("session", m.session.id)
 	}

@@ -51,12 +51,13 @@ func (s StartStats) reason() string {
 // *RefusedError that says why not.
 func (s Stats) NotReady(minIdle int) error {
 	state, reason := s.Health()
-	refused := &RefusedError{Detail: reason, RetryAfter: time.Second, Start: s.Starts.Last}
+	refused := &RefusedError{Detail: reason, RetryAfter: time.Second}
 	switch {
 	case state == HealthDraining:
 		refused.Err = ErrDraining
 	case state == HealthFailed:
 		refused.Err, refused.RetryAfter = ErrCrashLooping, max(time.Second, s.Starts.Backoff)
+		refused.Start = s.Starts.Last
 	case !s.Ready:
 		refused.Err = ErrStarting
 	case s.Workers.Idle < minIdle:

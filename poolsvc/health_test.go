@@ -86,3 +86,17 @@ func TestHealthOfALazyPoolIsReadyWithoutWorkers(t *testing.T) {
 		wantHealth(t, p, HealthFailed, "dspy")
 	})
 }
+
+func TestReadinessForIdleWorkersDoesNotTellOfOldFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		p := warmPool(t, f)
+		f.replan(failing)
+		_, err := execute(p, in("u1", echo)).wait()
+		refused(t, err, ErrCrashLooping)
+		r := refused(t, p.Stats().NotReady(3), ErrCheckoutTimeout)
+		if r.Start != nil {
+			t.Errorf("evidence of something else: %+v", r.Start)
+		}
+	})
+}

@@ -21,7 +21,7 @@ func newPool(t testing.TB, f *factory, changes ...func(*Config)) *Pool {
 	p := openPool(f, changes...)
 	t.Cleanup(func() {
 		t.Helper()
-		p.Close()
+		p.Close(context.Background())
 		synctest.Wait() // until those who waited have left
 		wantNothingLeft(t, p, f)
 	})

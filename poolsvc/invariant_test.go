@@ -44,6 +44,17 @@ func (m *model) checkStats(t *rapid.T) {
 	if len(s.Sessions) > s.Limits.Sessions {
 		t.Errorf("%d sessions, the limit is %d", len(s.Sessions), s.Limits.Sessions)
 	}
+	c := s.Counts
+	if c.Busy < m.busy {
+		t.Errorf("the busy time went from %s back to %s", m.busy, c.Busy)
+	}
+	m.busy = c.Busy
+	if n := int64(c.LeasesActive) + c.LeasesReleased + c.LeasesExpired + c.LeasesLost; n != c.LeasesGranted {
+		t.Errorf("%d leases were granted, %d are accounted for", c.LeasesGranted, n)
+	}
+	if n := c.SessionsEnded + c.SessionsExpired + c.SessionsLost; n > c.SessionsCreated {
+		t.Errorf("%d sessions were created, %d are gone", c.SessionsCreated, n)
+	}
 	if s.Starts.Failures == 0 && s.Starts.Backoff > 0 {
 		t.Errorf("backoff of %s without a failure", s.Starts.Backoff)
 	}
@@ -204,7 +215,7 @@ func (m *model) checkSizeLocked(t *rapid.T) {
 	if have < p.targetLocked() && starting == 0 && p.starts.failures > 0 && !time.Now().Before(p.starts.retryAt) {
 		t.Errorf("%d workers are wanted, there are %d, and no attempt is planned", p.targetLocked(), have)
 	}
-	if attempts > 0 && m.f.maxStarting > p.cfg.StartParallelism {
-		t.Errorf("%d started at a time, the limit is %d", m.f.maxStarting, p.cfg.StartParallelism)
+	if limit := 2 * p.cfg.StartParallelism; attempts > 0 && m.f.maxStarting > limit { // of the pool, and of sessions
+		t.Errorf("%d started at a time, the limit is %d", m.f.maxStarting, limit)
 	}
 }

@@ -38,7 +38,7 @@ func (p *Pool) sweep(now time.Time) time.Time {
 	}
 	if p.starts.failures > 0 {
 		for _, m := range p.members {
-			if m.session == nil && m.worker != nil && now.Sub(m.readyAt) >= minLifetime {
+			if m.session == nil && m.worker != nil && now.Sub(m.readyAt) >= m.trialLocked() {
 				p.provedLocked(m)
 			}
 		}

@@ -3,6 +3,7 @@ package poolsvc
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"charmer/workerproc"
@@ -20,7 +21,7 @@ type lease struct {
 // CheckoutRequest asks for a lease. SessionID is empty for an anonymous one. Nil durations mean the configured ones.
 type CheckoutRequest struct {
 	SessionID string
-	RequestID string
+	By        RequestRef
 	Timeout   *time.Duration
 	TTL       *time.Duration
 }
@@ -45,7 +46,7 @@ func (p *Pool) Checkout(ctx context.Context, req CheckoutRequest) (LeaseInfo, er
 	if req.SessionID == "" {
 		m, err = p.acquire(ctx, true, limit)
 	} else {
-		m, ref, err = p.acquireSession(ctx, sessionUse{id: req.SessionID, reopen: true, lease: true, limit: limit})
+		m, ref, err = p.acquireSession(ctx, sessionUse{id: req.SessionID, by: req.By, reopen: true, lease: true, limit: limit})
 	}
 	if err != nil {
 		return LeaseInfo{}, err
@@ -177,7 +178,7 @@ func orDefault(d *time.Duration, otherwise time.Duration) time.Duration {
 // tombs remembers why things ended, the last maxTombs of them.
 type tombs struct {
 	rows  map[string]*GoneError
-	order []string // oldest first; may name rows that were removed
+	order []string // oldest first
 }
 
 func newTombs() tombs { return tombs{rows: map[string]*GoneError{}} }
@@ -198,6 +199,10 @@ func (t *tombs) put(id string, gone *GoneError) {
 // remove forgets id and reports whether it was there.
 func (t *tombs) remove(id string) bool {
 	_, ok := t.rows[id]
-	delete(t.rows, id)
+	if ok {
+		delete(t.rows, id)
+		i := slices.Index(t.order, id)
+		t.order = slices.Delete(t.order, i, i+1)
+	}
 	return ok
 }

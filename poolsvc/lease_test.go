@@ -3,6 +3,7 @@ package poolsvc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -319,4 +320,20 @@ func TestEndedLeasesAreRememberedUpToABound(t *testing.T) {
 		equal(t, "release of the oldest", p.Release(first.ID), error(ErrLeaseNotFound))
 		equal(t, "release of the next", p.Release(second.ID), nil)
 	})
+}
+
+func TestTombsForgetTheOldestAlone(t *testing.T) {
+	ts := newTombs()
+	ts.put("again", &GoneError{})
+	ts.remove("again")
+	for i := range maxTombs - 1 {
+		ts.put(fmt.Sprint(i), &GoneError{})
+	}
+	ts.put("again", &GoneError{})
+	ts.put("newest", &GoneError{})
+	if ts.get("again") == nil || ts.get("newest") == nil || ts.get("0") != nil || ts.get("1") == nil {
+		t.Error("not the oldest was forgotten")
+	}
+	equal(t, "rows", len(ts.rows), maxTombs)
+	equal(t, "order", len(ts.order), maxTombs)
 }

@@ -80,7 +80,7 @@ func TestHalfOfTheWorkersKilledAtOnceComeBack(t *testing.T) {
 		f := newFactory()
 		f.plan = startsIn(3 * ms)
 		p := newPool(t, f, workers(8))
-		advance(minLifetime + 3*ms)
+		advance(minTrial + 3*ms)
 		for _, w := range f.started()[:4] {
 			w.crash()
 		}
@@ -150,7 +150,7 @@ func TestSessionsAndOtherCallsDoNotDisturbEachOther(t *testing.T) {
 				t.Errorf("session: %+v, %v", info, err)
 			}
 		}
-		p.Close()
+		p.Close(context.Background())
 		_, err := held.wait()
 		crashed(t, err)
 	})

@@ -1,6 +1,7 @@
 package poolsvc
 
 import (
+	"context"
 	"time"
 )
 
@@ -36,11 +37,14 @@ const (
 // ExitReasons lists all reasons.
 var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitShutdown}
 
-// member is one worker of the pool or of a session. Pool.mu guards all fields but id, spawnedAt and session.
+// member is one worker of the pool or of a session. Pool.mu guards all fields but the first four.
 type member struct {
-	id        uint64
+	id      uint64
+	session *session           // owner, or nil for a worker of the pool
+	ctx     context.Context    // of its start
+	cancel  context.CancelFunc // gives the start up
+
 	spawnedAt time.Time
-	session   *session // owner, or nil for a worker of the pool
 
 	worker   Worker // nil while starting
 	state    State
@@ -55,12 +59,20 @@ type member struct {
 	reason   ExitReason // why it is being stopped; empty if it is not
 }
 
-// stageQueued is the stage of a worker that waits for its turn to start.
-const stageQueued = "queued"
+// The stages of a start before and after the process itself reports any.
+const (
+	stageQueued = "queued" // it waits for its turn
+	stageReady  = "ready"  // it had said READY
+)
 
 // ref is how replies name the worker.
 func (m *member) ref() WorkerRef {
 	return WorkerRef{ID: m.id, PID: m.pid, Generation: generation}
+}
+
+// trialLocked is how long a worker that nobody uses must live to prove that it can.
+func (m *member) trialLocked() time.Duration {
+	return max(minTrial, trialFactor*m.worker.ReadyAfter())
 }
 
 // generation counts reloads of the app. There are none yet.

@@ -16,6 +16,7 @@ type model struct {
 	p        *Pool
 	requests []*asked
 	leases   []LeaseInfo // granted, live or not
+	busy     time.Duration
 }
 
 // asked is a request that was begun. Its place in model.requests is the order of arrival.
@@ -43,7 +44,7 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		rapid.SyncTest(t, func(t *rapid.T) {
 			m := newModel(t)
-			t.Cleanup(m.p.Close) // also if the test fails: what is left would be a deadlock
+			t.Cleanup(func() { m.p.Close(context.Background()) }) // also if the test fails: what is left would be a deadlock
 			t.Repeat(map[string]func(*rapid.T){
 				"":          m.check,
 				"call":      m.doCall,
@@ -211,7 +212,7 @@ func (m *model) finish(t *rapid.T) {
 	defer cancel()
 	m.p.Drain(ctx)
 	m.check(t)
-	m.p.Close()
+	m.p.Close(context.Background())
 	synctest.Wait()
 	for i, a := range m.requests {
 		if !a.settled() {

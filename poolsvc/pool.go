@@ -2,6 +2,7 @@ package poolsvc
 
 import (
 	"context"
+	"crypto/rand"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,15 +14,16 @@ import (
 
 // Pool is a set of workers, the queue in front of them, and the leases and sessions on them. Create it with New.
 type Pool struct {
-	cfg        Config
-	ctx        context.Context // of spawns and the janitor; ended by Close
-	cancel     context.CancelFunc
-	wg         sync.WaitGroup // all goroutines
-	spawnSlots chan struct{}  // one token for each worker that starts
-	startedAt  time.Time
-	lastTick   atomic.Int64  // of the janitor, in nanoseconds since startedAt
-	wake       chan struct{} // tells the janitor that something may end sooner than it thinks
-	leaving    atomic.Bool   // not ready any more, but serving
+	cfg       Config
+	ctx       context.Context // of spawns and the janitor; ended by Close
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup // all goroutines
+	poolSlots chan struct{}  // one token for each worker of the pool that starts
+	ownSlots  chan struct{}  // the same for workers of sessions, so that many of those do not keep the pool small
+	startedAt time.Time
+	lastTick  atomic.Int64  // of the janitor, in nanoseconds since startedAt
+	wake      chan struct{} // tells the janitor that something may end sooner than it thinks
+	leaving   atomic.Bool   // not ready any more, but serving
 
 	mu       sync.Mutex // guards the fields below, and all members, leases, sessions and queues
 	lastID   uint64
@@ -61,7 +63,8 @@ func New(cfg Config) *Pool {
 		cfg.MinReady = 0
 	}
 	p := &Pool{
-		cfg: cfg, startedAt: time.Now(), spawnSlots: make(chan struct{}, cfg.StartParallelism),
+		cfg: cfg, startedAt: time.Now(),
+		poolSlots: make(chan struct{}, cfg.StartParallelism), ownSlots: make(chan struct{}, cfg.StartParallelism),
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 		members: map[uint64]*member{}, leases: map[string]*lease{}, sessions: map[string]*session{},
 		ended: newTombs(), lost: newTombs(), counts: newCounters(),
@@ -91,7 +94,7 @@ func (p *Pool) acquire(ctx context.Context, forLease bool, limit time.Duration) 
 		p.mu.Unlock()
 		return m, nil
 	}
-	if err := p.mayWaitLocked(&p.queue); err != nil {
+	if err := p.mayWaitLocked(); err != nil {
 		p.leaveLocked()
 		p.counts.checkout(err, 0)
 		p.mu.Unlock()
@@ -131,12 +134,12 @@ func (p *Pool) leaveLocked() {
 }
 
 // mayWaitLocked refuses a caller whose wait is hopeless, or one too many.
-func (p *Pool) mayWaitLocked(q *queue) error {
+func (p *Pool) mayWaitLocked() error {
 	if p.hopelessLocked() {
 		return p.crashLoopingLocked()
 	}
-	if q.len() >= p.cfg.MaxQueue {
-		return &RefusedError{Err: ErrQueueFull, RetryAfter: p.retryAfterLocked(), QueueLength: q.len()}
+	if n := p.queue.len(); n >= p.cfg.MaxQueue {
+		return &RefusedError{Err: ErrQueueFull, RetryAfter: p.retryAfterLocked(), QueueLength: n}
 	}
 	return nil
 }
@@ -260,7 +263,8 @@ func (p *Pool) stopLocked(m *member, reason ExitReason) {
 // stop ends a worker that stopLocked has marked. A session that never began, as its start hook failed, has no end hook.
 func (p *Pool) stop(m *member, began bool) {
 	if m.session != nil && began && m.worker.HasHook(hookSessionEnd) && m.worker.Healthy() {
-		p.runHook(m, hookSessionEnd, "resumed", p.cfg.StopGrace)
+		// Its failure is in the log, and there is nobody to tell. No request waits for it either, so it has an id of its own.
+		_ = p.runHook(m, hookSessionEnd, "resumed", RequestRef{ID: rand.Text()}, p.cfg.StopGrace)
 	}
 	m.worker.Stop(p.cfg.StopGrace)
 }
@@ -337,8 +341,8 @@ func (p *Pool) Drain(ctx context.Context) int {
 }
 
 // Close stops all workers, idle ones in good order and busy ones at once, and returns when every process and goroutine
-// of the pool has ended. It is called once.
-func (p *Pool) Close() {
+// of the pool has ended. When ctx ends, the idle ones are killed too. It is called once.
+func (p *Pool) Close(ctx context.Context) {
 	p.Leave()
 	p.mu.Lock()
 	p.closed = true
@@ -368,5 +372,17 @@ func (p *Pool) Close() {
 	}
 	p.mu.Unlock()
 	p.cancel()
+	defer context.AfterFunc(ctx, p.killAll)()
 	p.wg.Wait()
+}
+
+// killAll kills every worker that lives.
+func (p *Pool) killAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		if m.worker != nil {
+			m.worker.Kill()
+		}
+	}
 }

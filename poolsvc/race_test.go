@@ -31,7 +31,7 @@ func spin(d time.Duration) {
 // closeAndCheck ends a test whose requests have all returned.
 func closeAndCheck(t *testing.T, p *Pool, f *factory) {
 	t.Helper()
-	p.Close()
+	p.Close(context.Background())
 	wantNothingLeft(t, p, f)
 }
 
@@ -344,7 +344,7 @@ func TestCloseInAStormLeavesNothingBehind(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Microsecond)
 		p.Drain(ctx)
 		cancel()
-		p.Close()
+		p.Close(context.Background())
 		wg.Wait()
 		wantNothingLeft(t, p, f)
 	}

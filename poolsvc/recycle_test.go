@@ -151,7 +151,7 @@ func TestRecycledWorkerThatDiesIsReplacedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
-		advance(minLifetime)
+		advance(minTrial)
 		f.replan(startsIn(time.Second))
 		_ = p.Recycle(1)
 		f.worker(1).crash()

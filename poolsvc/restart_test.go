@@ -38,7 +38,7 @@ func TestDeadIdleWorkerIsReplacedAtOnce(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
 		for range 3 {
-			advance(minLifetime)
+			advance(minTrial)
 			started := f.started()
 			started[len(started)-1].crash()
 			wantCounts(t, p, "idle 2")

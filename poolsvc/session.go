@@ -14,16 +14,23 @@ const (
 )
 
 // session is state under a client's id: a worker of its own, and a queue in front of it. Pool.mu guards all fields but
-// id and createdAt.
+// the first three.
 type session struct {
 	id        string
 	createdAt time.Time
+	opener    RequestRef // of the request that opened it, for its start hook
 	m         *member
 	queue     queue
 	fresh     bool // nobody has been told yet that it is new
 	over      bool // ended; its worker stops when it is free
 	lastUsed  time.Time
 	calls     int64
+}
+
+// RequestRef is what a call in Python is told of the request that it belongs to.
+type RequestRef struct {
+	ID          string
+	Traceparent string // W3C trace context, or empty
 }
 
 // SessionRef names a session in replies. State is "new" for the first use, else "resumed".
@@ -35,6 +42,7 @@ type SessionRef struct {
 // sessionUse asks for the use of a session.
 type sessionUse struct {
 	id     string
+	by     RequestRef
 	reopen bool // a lost session may begin anew
 	lease  bool
 	limit  time.Duration // of the wait
@@ -58,7 +66,11 @@ func (p *Pool) acquireSession(ctx context.Context, use sessionUse) (*member, *Se
 		p.mu.Unlock()
 		return s.m, ref, nil
 	}
-	if err == nil && s.queue.len() >= p.cfg.MaxQueue {
+	limit := p.cfg.MaxQueue
+	if err == nil && s.m.state == StateStarting {
+		limit = max(1, limit) // who opens a session may wait for it
+	}
+	if err == nil && s.queue.len() >= limit {
 		err = &RefusedError{Err: ErrQueueFull, RetryAfter: p.retryAfterLocked(), QueueLength: s.queue.len()}
 	}
 	if err != nil {
@@ -116,7 +128,7 @@ func (p *Pool) openLocked(use sessionUse) (*session, error) {
 	}
 	p.lost.remove(use.id)
 	now := time.Now()
-	s := &session{id: use.id, createdAt: now, lastUsed: now, fresh: true}
+	s := &session{id: use.id, createdAt: now, opener: use.by, lastUsed: now, fresh: true}
 	p.sessions[s.id] = s
 	s.m = p.startLocked(s)
 	p.wakeJanitorLocked(s.expiresLocked(p.cfg))
@@ -128,17 +140,17 @@ func (p *Pool) startSession(m *member, worker Worker) error {
 	if !worker.HasHook(hookSessionStart) {
 		return nil
 	}
-	return p.runHook(m, hookSessionStart, "new", p.cfg.StartTimeout)
+	return p.runHook(m, hookSessionStart, "new", m.session.opener, p.cfg.StartTimeout)
 }
 
 // runHook runs a hook of the session that owns m. The error is a *CallError.
-func (p *Pool) runHook(m *member, hook, state string, limit time.Duration) error {
-	_, err := m.worker.Call(&workerproc.Call{Command: hook, Hook: true, RequestID: hook, SessionID: m.session.id,
-		SessionState: state, Deadline: time.Now().Add(limit)})
+func (p *Pool) runHook(m *member, hook, state string, by RequestRef, limit time.Duration) error {
+	_, err := m.worker.Call(&workerproc.Call{Command: hook, Hook: true, RequestID: by.ID, Traceparent: by.Traceparent,
+		SessionID: m.session.id, SessionState: state, Deadline: time.Now().Add(limit)})
 	if err == nil {
 		return nil
 	}
-	p.cfg.Log.Warn("session hook failed", "session", m.session.id, "worker", m.id, "hook", hook, "err", err)
+	p.cfg.Log.Warn("session hook failed", "session", m.session.id, "worker", m.id, "hook", hook, "request_id", by.ID, "err", err)
 	return &CallError{Worker: m.ref(), Command: hook, Err: err}
 }
 
@@ -194,7 +206,9 @@ func (p *Pool) EndSession(id string) error {
 		}
 		return ErrSessionNotFound
 	}
-	p.counts.sessionsEnded++
+	if !s.m.readyAt.IsZero() { // else it has not been counted as created
+		p.counts.sessionsEnded++
+	}
 	p.endSessionLocked(s, ErrSessionNotFound)
 	return nil
 }
@@ -205,10 +219,12 @@ func (p *Pool) endSessionLocked(s *session, err error) {
 	s.over = true
 	s.queue.fail(err)
 	m := s.m
-	if m.worker == nil {
-		return // its start goroutine offers it, and offerSessionLocked stops it
+	if m.readyAt.IsZero() {
+		m.cancel()
+		return // should it come up all the same, its start goroutine offers it, and offerSessionLocked stops it
 	}
 	if m.lease != nil {
+		p.counts.leasesLost++
 		p.endLeaseLocked(m.lease, "its session ended", nil)
 		return
 	}
@@ -223,7 +239,9 @@ func (p *Pool) expireSessionLocked(s *session, now time.Time) time.Time {
 	if now.Before(end) {
 		return end
 	}
-	p.counts.sessionsExpired++
+	if !s.m.readyAt.IsZero() {
+		p.counts.sessionsExpired++
+	}
 	p.cfg.Log.Info("session expired", "session", s.id, "worker", s.m.id, "pid", s.m.pid)
 	p.endSessionLocked(s, ErrSessionNotFound)
 	return end

@@ -64,10 +64,9 @@ func TestEndOfABusySessionLetsTheCallFinishAndRefusesWhoWaits(t *testing.T) {
 	})
 }
 
-func TestEndOfAStartingSessionStopsItsWorkerOnceItIsThere(t *testing.T) {
+func TestEndOfAStartingSessionGivesItsStartUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
-		f.hooks = bothHooks
 		p := warmPool(t, f)
 		f.replan(startsIn(time.Second))
 		waiter := execute(p, in("u1", echo))
@@ -77,11 +76,35 @@ func TestEndOfAStartingSessionStopsItsWorkerOnceItIsThere(t *testing.T) {
 		_, err := waiter.wait()
 		equal(t, "error", err, error(ErrSessionNotFound))
 		equal(t, "sessions", len(p.Stats().Sessions), 0)
+		equal(t, "workers", len(p.Stats().Members), 2)
 		advance(time.Second)
-		if !f.worker(3).dead() {
-			t.Error("the worker lives on")
+		equal(t, "workers started", len(f.started()), 2)
+		if c := p.Stats().Counts; c.SessionsCreated != 0 || c.SessionsEnded != 0 || c.Starts["failed"] != 0 {
+			t.Errorf("counts: %+v", c)
 		}
-		equal(t, "hooks", trace(f, 3), "[session_start new session_end resumed]")
+	})
+}
+
+func TestSessionsThatCameAndWentInTheQueueStartNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		p := warmPool(t, f, func(c *Config) { c.MaxSessions = 3 })
+		f.replan(startsIn(time.Second))
+		nowait := time.Duration(0)
+		for i := range 100 {
+			req := in(fmt.Sprint("g", i), echo)
+			req.CheckoutTimeout = &nowait
+			_, err := execute(p, req).wait()
+			refused(t, err, ErrCheckoutTimeout)
+			if err := p.EndSession(req.SessionID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		equal(t, "workers", len(p.Stats().Members), 2)
+		waiting := execute(p, in("u1", echo))
+		advance(time.Second)
+		waiting.must(t)
 	})
 }
 

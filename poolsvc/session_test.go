@@ -48,7 +48,7 @@ func TestSessionsNeverShareAWorker(t *testing.T) {
 			owner[r.Worker.ID] = r.Session.ID
 		}
 		equal(t, "sessions", len(p.Stats().Sessions), 50)
-		equal(t, "starts at a time", f.maxStarting, 4)
+		equal(t, "starts at a time", f.maxStarting, 2+4) // of the pool, and of sessions
 		wantCounts(t, p, "idle 2")
 	})
 }
@@ -344,5 +344,36 @@ func TestWaitersOfASessionThatDiesAreToldWhy(t *testing.T) {
 		equal(t, "started", crashed(t, err).Started, true)
 		_, err = waiting.wait()
 		gone(t, err, ErrSessionLost)
+	})
+}
+
+func TestTheStartHookHasTheRequestThatOpensTheSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		f.hooks = bothHooks
+		p := warmPool(t, f)
+		checkout(p, CheckoutRequest{SessionID: "u1", By: RequestRef{ID: "r1", Traceparent: "00-1-2-01"}}).must(t)
+		req := in("u2", echo)
+		req.RequestID = "r2"
+		execute(p, req).must(t)
+		for id, want := range map[uint64]RequestRef{3: {"r1", "00-1-2-01"}, 4: {"r2", ""}} {
+			hook := f.worker(id).calls[0]
+			if got := (RequestRef{hook.RequestID, hook.Traceparent}); !hook.Hook || got != want {
+				t.Errorf("worker %d: hook %v, request %+v, want %+v", id, hook.Hook, got, want)
+			}
+		}
+	})
+}
+
+func TestWhoOpensASessionMayWaitForItWithoutAQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		p := warmPool(t, f, func(c *Config) { c.MaxQueue = 0 })
+		f.replan(startsIn(time.Second))
+		opener := execute(p, in("u1", echo))
+		_, err := execute(p, in("u1", echo)).wait()
+		refused(t, err, ErrQueueFull)
+		advance(time.Second)
+		opener.must(t)
 	})
 }
