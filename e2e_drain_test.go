@@ -193,6 +193,57 @@ func TestAnAcceptedAnswerIsWrittenOutToASlowReader(t *testing.T) {
 	}
 }
 
+func TestASecondSignalEndsWorkersThatStopSlowly(t *testing.T) {
+	s := launch(t, appFile(t, gated+`
+from charmer import on_stop
+
+@on_stop
+def linger() -> None:
+    print("lingers")
+    time.sleep(600)
+`), "--stop-grace=10m").ready()
+	s.full(2)
+	for _, said := range []string{"lingers", "not waiting any longer"} {
+		if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		s.log.await(t, s.exited, func(l logLine) bool { return l["msg"] == said })
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(patience):
+		t.Fatal("it goes on waiting")
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code != exitOK { // nothing was running
+		t.Errorf("exit code %d, want 0", code)
+	}
+	s.noneLeft()
+}
+
+func TestARequestThatHasNotComeInFullDoesNotHoldUpTheEnd(t *testing.T) {
+	s := launch(t, appFile(t, gated)).ready()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprint(conn, "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	s.execute("ping", `{"n":1}`).wantResult(t, "1") // the other request has come as far as it will
+	begun := time.Now()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	<-s.exited
+	if took := time.Since(begun); took > 20*time.Second { // bodyTime and the drain timeout are 30 s
+		t.Errorf("the end took %s", took)
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code != exitOK {
+		t.Errorf("exit code %d, want 0", code)
+	}
+}
+
 func TestNothingOutlivesAServiceThatIsKilled(t *testing.T) {
 	s := launch(t, appFile(t, gated)).ready()
 	dir := t.TempDir()

@@ -82,6 +82,7 @@ type service struct {
 	log      *slog.Logger
 	spawner  *workerproc.Spawner
 	pool     *poolsvc.Pool
+	handler  *handlers.Server
 	server   *http.Server
 }
 
@@ -94,13 +95,13 @@ func newService(s settings, app string, environ []string, log *slog.Logger) (*se
 	handler, err := handlers.New(handlers.Config{Pool: pool, Log: log, Contract: contract, Version: version,
 		StartMethod: spawner.StartMethod(), MaxBody: int64(s.MaxBody), Debug: s.Debug})
 	if err != nil {
-		pool.Close()
+		pool.Close(context.Background())
 		return nil, errors.Join(err, spawner.Close())
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	return &service{settings: s, log: log, spawner: spawner, pool: pool, server: &http.Server{
+	return &service{settings: s, log: log, spawner: spawner, pool: pool, handler: handler, server: &http.Server{
 		Handler: handler, Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}}, nil
@@ -130,48 +131,43 @@ func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) pools
 	}
 }
 
-// run serves on listener until the first signal, drains, and ends everything. A second signal ends the drain.
+// run serves on listener until the first signal, drains, and ends everything. A second signal ends it at once.
 func (s *service) run(listener net.Listener, signals <-chan os.Signal) error {
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(listener) }() // ends by Shutdown or Close, below
-	var bounded context.Context
-	var cancel context.CancelFunc
+	patient, hurry := context.WithCancel(context.Background())
+	defer hurry()
+	drain := patient // bounded, below
 	var err error
 	select {
 	case err = <-served:
-		bounded, cancel = context.WithTimeout(context.Background(), 0)
 		served <- http.ErrServerClosed
 		err = &exitError{code: exitListen, err: err}
 		s.pool.Leave()
 	case sig := <-signals:
 		s.log.Info("draining", "signal", sig.String(), "timeout", s.settings.DrainTimeout.String())
-		bounded, cancel = s.hurry(signals)
-		err = s.drain(bounded)
+		go func() { // ends with patient
+			select {
+			case sig := <-signals:
+				s.log.Warn("not waiting any longer", "signal", sig.String())
+				hurry()
+			case <-patient.Done():
+			}
+		}()
+		var cancel context.CancelFunc
+		drain, cancel = context.WithTimeout(patient, s.settings.DrainDelay+s.settings.DrainTimeout)
+		defer cancel()
+		err = s.drain(drain)
 	}
-	defer cancel()
-	s.pool.Close()
+	s.pool.Close(patient)
 	// Every call has its answer now. What is left is to write them out, which may take what is left of the drain.
-	if s.shutdown(bounded) != nil {
+	if s.shutdown(drain) != nil {
 		err = errors.Join(err, s.server.Close())
 	}
 	<-served
 	err = errors.Join(err, s.spawner.Close())
 	s.log.Info("stopped")
 	return err
-}
-
-// hurry returns a context that ends with the time for the drain, or at the next signal.
-func (s *service) hurry(signals <-chan os.Signal) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), s.settings.DrainDelay+s.settings.DrainTimeout)
-	go func() { // ends with ctx
-		select {
-		case sig := <-signals:
-			s.log.Warn("not waiting any longer", "signal", sig.String())
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	return ctx, cancel
 }
 
 // drain reports not ready, waits the drain delay, refuses new calls, and waits for those accepted until ctx ends.
@@ -193,12 +189,16 @@ func (s *service) drain(ctx context.Context) error {
 // writeOut is the least time that clients have to take their last answers.
 const writeOut = time.Second
 
-// shutdown closes the listener and waits until all answers are written, until ctx ends but at least for writeOut.
+// shutdown closes the listener and ends the connections: those that are idle at once, those whose answer is being written
+// when it is, until ctx ends but at least for writeOut. A request that has not come in full by then was not accepted.
 func (s *service) shutdown(ctx context.Context) error {
 	least, cancel := context.WithTimeout(context.Background(), writeOut)
 	defer cancel()
-	if err := s.server.Shutdown(least); err == nil || ctx.Err() != nil {
-		return err
+	err := s.server.Shutdown(least)
+	for err != nil && ctx.Err() == nil && s.handler.Writing() > 0 {
+		more, cancel := context.WithTimeout(ctx, writeOut)
+		err = s.server.Shutdown(more)
+		cancel()
 	}
-	return s.server.Shutdown(ctx)
+	return err
 }

@@ -278,7 +278,8 @@ type Problem struct {
 	Started bool  `json:"started"`
 	Status  int64 `json:"status"`
 
-	// StderrTail The last lines that the worker wrote to its standard error.
+	// StderrTail The last lines that the worker logged or wrote to its standard error, of the call that failed and of no call.
+	// Lines of other calls are left out.
 	StderrTail []string `json:"stderr_tail,omitempty"`
 	Title      string   `json:"title"`
 

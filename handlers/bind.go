@@ -142,7 +142,7 @@ func checkMediaType(h http.Header) error {
 	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		return wrongMediaType("Content-Encoding must not be used, but is " + clip(coding))
 	}
-	value := h.Get("Content-Type")
+	value := strings.Join(h.Values("Content-Type"), ", ") // which is no media type, if there are several
 	if value == jsonMediaType {
 		return nil
 	}

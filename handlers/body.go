@@ -10,28 +10,30 @@ import (
 // request while the command runs.
 const bodyTime = 30 * time.Second
 
-// timedBody is a request body that must arrive within bodyTime.
+// timedBody is a request body that must arrive within bodyTime of the headers.
 type timedBody struct {
 	io.ReadCloser
 	conn  *http.ResponseController
-	timed bool
+	ended bool // it has come in full
 }
 
-// limitBodyTime has the body of r arrive in time, if there is one.
-func limitBodyTime(w http.ResponseWriter, r *http.Request) {
-	if r.ContentLength != 0 {
-		r.Body = &timedBody{ReadCloser: r.Body, conn: http.NewResponseController(w)}
+// limitBodyTime has the body of r arrive in time, if there is one. net/http reads what the handler leaves unread, within
+// the same deadline.
+func limitBodyTime(conn *http.ResponseController, r *http.Request) *timedBody {
+	if r.ContentLength == 0 {
+		return nil
 	}
+	body := &timedBody{ReadCloser: r.Body, conn: conn}
+	body.setDeadline(time.Now().Add(bodyTime))
+	r.Body = body
+	return body
 }
 
-// Read sets the deadline before the first byte and lifts it at the end.
+// Read lifts the deadline at the end of the body.
 func (b *timedBody) Read(p []byte) (int, error) {
-	if !b.timed {
-		b.timed = true
-		b.setDeadline(time.Now().Add(bodyTime))
-	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil {
+	if err == io.EOF && !b.ended {
+		b.ended = true
 		b.setDeadline(time.Time{})
 	}
 	return n, err

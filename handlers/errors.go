@@ -6,12 +6,12 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"regexp"
 	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"golang.org/x/sys/unix"
 
 	"charmer/api"
 	"charmer/poolsvc"
@@ -181,7 +181,10 @@ func (s *Server) callProblem(call *poolsvc.CallError) *api.Problem {
 	case errors.As(call.Err, &timeout):
 		p := newProblem(http.StatusGatewayTimeout, api.ProblemCodeExecutionTimeout,
 			fmt.Sprintf("%s had not returned at its deadline; its worker was killed", call.Command))
-		p.Started, p.Stack = true, some(timeout.Stack)
+		p.Started, p.Stack = timeout.Started, some(timeout.Stack)
+		if !p.Started {
+			p.Retryable, p.RetryAfterMs = true, some(1000.0)
+		}
 		addExit(p, timeout.Exit)
 		return p
 	case errors.As(call.Err, &large):
@@ -215,7 +218,7 @@ func (s *Server) commandProblem(command string, failed *poolsvc.CommandError) *a
 		if appMayChoose(failed.Status) {
 			p.Status = int64(failed.Status)
 		}
-		if _, ours := titles[api.ProblemCode(failed.Code)]; !ours && failed.Code != "" {
+		if _, ours := titles[api.ProblemCode(failed.Code)]; !ours && appCode.MatchString(failed.Code) {
 			p.Code = failed.Code
 		}
 		if failed.Message != "" {
@@ -224,6 +227,9 @@ func (s *Server) commandProblem(command string, failed *poolsvc.CommandError) *a
 	}
 	return p
 }
+
+// appCode is what openapi.yaml says of codes that apps choose.
+var appCode = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
 
 // appMayChoose reports whether a CommandError may answer with status. 502, 503 and 504 would have proxies repeat work
 // that has run.
@@ -236,7 +242,7 @@ func addExit(p *api.Problem, exit poolsvc.Exit) {
 	p.Exit = &api.Exit{Reason: exit.Reason, OomSuspected: some(exit.OOMSuspected)}
 	if exit.Signal != 0 {
 		p.Exit.Signal = some(int64(exit.Signal))
-		p.Exit.SignalName = some(unix.SignalName(exit.Signal))
+		p.Exit.SignalName = some(exit.SignalName())
 	} else {
 		code := int64(exit.Code)
 		p.Exit.Code = &code
@@ -248,6 +254,12 @@ func pythonFailed(err error) bool {
 	var call *poolsvc.CallError
 	var failed *poolsvc.CommandError
 	return errors.As(err, &call) && (!errors.As(err, &failed) || failed.Started())
+}
+
+// appChose reports whether the status of the reply may be one that the app chose.
+func appChose(err error) bool {
+	var failed *poolsvc.CommandError
+	return errors.As(err, &failed)
 }
 
 // evidence is what the log says about a failed call beside the error's own text.

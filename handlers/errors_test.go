@@ -25,7 +25,7 @@ import (
 )
 
 // exitBySignal is the evidence that the tests below have a dead worker leave.
-var exitBySignal = poolsvc.Exit{Code: -1, Signal: syscall.SIGKILL, Reason: "killed by signal 9 (SIGKILL)", OOMSuspected: true, StderrTail: []string{"last words"}}
+var exitBySignal = poolsvc.Exit{Code: -1, Signal: syscall.SIGKILL, Reason: "was killed by signal 9 (SIGKILL)", OOMSuspected: true, StderrTail: []string{"last words"}}
 
 func onCall(err error) error {
 	return &poolsvc.CallError{Worker: poolsvc.WorkerRef{ID: 7, PID: 4711, Generation: 1}, Command: "greet", Err: err}
@@ -78,7 +78,8 @@ var failures = []failure{
 	{onCall(&poolsvc.CrashError{Exit: exitBySignal, Started: true}), 502, api.ProblemCodeWorkerCrashed, true, false},
 	{onCall(&poolsvc.CrashError{Exit: exitBySignal}), 502, api.ProblemCodeWorkerCrashed, false, true},
 	{onCall(&poolsvc.ProtocolError{Detail: "d", Exit: exitBySignal, Started: true}), 502, api.ProblemCodeProtocolError, true, false},
-	{onCall(&poolsvc.TimeoutError{Stack: "File app.py", Exit: exitBySignal}), 504, api.ProblemCodeExecutionTimeout, true, false},
+	{onCall(&poolsvc.TimeoutError{Stack: "File app.py", Exit: exitBySignal, Started: true}), 504, api.ProblemCodeExecutionTimeout, true, false},
+	{onCall(&poolsvc.TimeoutError{Exit: exitBySignal}), 504, api.ProblemCodeExecutionTimeout, false, true},
 	{onCall(&poolsvc.TooLargeError{Limit: 99}), 413, api.ProblemCodePayloadTooLarge, false, false},
 	{onCall(errors.New("what nobody knows")), 500, api.ProblemCodeInternal, false, false},
 	{errors.New("what nobody knows"), 500, api.ProblemCodeInternal, false, false},
@@ -88,7 +89,7 @@ var failures = []failure{
 // failed is the reply to a request that ends with err.
 func failed(t *testing.T, err error) (*httptest.ResponseRecorder, api.Problem) {
 	t.Helper()
-	s := &Server{log: slog.New(slog.DiscardHandler)}
+	s := &Server{pool: new(poolsvc.Pool), log: slog.New(slog.DiscardHandler)}
 	h := newChecked(t, s.observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, err) })))
 	w := h.answer(t, "POST", "/execute", "{}")
 	var p api.Problem
@@ -174,7 +175,7 @@ func TestAFailureShowsItsEvidence(t *testing.T) {
 	ms := func(n float64) *float64 { return &n }
 	text := func(s string) *string { return &s }
 	yes := true
-	exit := &api.Exit{Reason: "killed by signal 9 (SIGKILL)", Signal: some(9), SignalName: text("SIGKILL"), OomSuspected: &yes}
+	exit := &api.Exit{Reason: "was killed by signal 9 (SIGKILL)", Signal: some(9), SignalName: text("SIGKILL"), OomSuspected: &yes}
 	worker := &api.WorkerRef{ID: 7, PID: 4711, Generation: 1}
 	crashLoop := &poolsvc.RefusedError{Err: poolsvc.ErrCrashLooping, RetryAfter: time.Nanosecond, Start: &workerproc.StartError{Exit: exitBySignal}}
 	for _, tt := range []struct {
@@ -191,7 +192,7 @@ func TestAFailureShowsItsEvidence(t *testing.T) {
 		{"not begun", onCall(&poolsvc.CrashError{Exit: poolsvc.Exit{Code: 1, Reason: "r"}}), "1",
 			api.Problem{Worker: worker, Exit: &api.Exit{Reason: "r", Code: some(1)}, RetryAfterMs: ms(1000)}},
 		{"exit code 0", onCall(&poolsvc.CrashError{Exit: poolsvc.Exit{Reason: "r"}, Started: true}), "", api.Problem{Worker: worker, Exit: &api.Exit{Reason: "r", Code: some(0)}}},
-		{"timeout", onCall(&poolsvc.TimeoutError{Stack: "File app.py", Exit: exitBySignal}), "",
+		{"timeout", onCall(&poolsvc.TimeoutError{Started: true, Stack: "File app.py", Exit: exitBySignal}), "",
 			api.Problem{Worker: worker, Exit: exit, StderrTail: []string{"last words"}, Stack: text("File app.py")}},
 		{"too large", onCall(&poolsvc.TooLargeError{Limit: 99}), "", api.Problem{Worker: worker, LimitBytes: some(99)}},
 		{"arguments", onCall(&poolsvc.CommandError{Kind: poolsvc.KindInvalidArgs, Message: "m", Errors: []workerproc.ArgError{{Pointer: "/n", Detail: "d"}, {Detail: "more"}}}), "",

@@ -22,7 +22,7 @@ func (s *Server) Checkout(w http.ResponseWriter, r *http.Request) error {
 		return invalidBody(api.FieldError{Pointer: "/session_id", Detail: "is not allowed when type is anonymous"})
 	}
 	lease, err := s.pool.Checkout(r.Context(), poolsvc.CheckoutRequest{
-		SessionID: value(req.SessionID), Timeout: duration(req.TimeoutMs), TTL: duration(req.TTLMs),
+		SessionID: value(req.SessionID), By: poolsvc.RequestRef{ID: exchangeOf(r).requestID, Traceparent: traceparent(r)}, Timeout: duration(req.TimeoutMs), TTL: duration(req.TTLMs),
 	})
 	if err != nil {
 		return err

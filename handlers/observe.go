@@ -21,12 +21,13 @@ type exchangeKey struct{}
 func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
 
 // replyWriter remembers the status of the reply, has the client's connection closed behind it while the service is
-// leaving, and gives up on a client that does not read.
+// leaving or when the body of the request has not come, and gives up on a client that does not read.
 type replyWriter struct {
 	http.ResponseWriter
-	conn    *http.ResponseController
-	leaving func() bool
-	status  int
+	conn   *http.ResponseController
+	server *Server
+	body   *timedBody // of an HTTP/1 request, or nil
+	status int
 }
 
 // A reply is written in pieces of at most writePiece bytes, each of which the client must take within writeTime.
@@ -38,9 +39,11 @@ const (
 func (w *replyWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
+		w.server.writing.Add(1)
 		w.extendDeadline() // of replies without a body, in case the last reply on this connection set one
 	}
-	if w.leaving() {
+	// net/http would wait for the rest of a body before it sends the reply, unless the connection ends with it.
+	if w.server.pool.Leaving() || (w.body != nil && !w.body.ended) {
 		w.Header()["Connection"] = []string{"close"}
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -73,7 +76,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		began := time.Now()
 		x := &exchange{requestID: requestID(r)}
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-		w := &replyWriter{ResponseWriter: plain, conn: http.NewResponseController(plain), leaving: s.pool.Leaving}
+		w := &replyWriter{ResponseWriter: plain, conn: http.NewResponseController(plain), server: s}
 		header := w.Header()
 		header["X-Request-Id"] = []string{x.requestID}
 		header["Cache-Control"] = []string{"no-store"}
@@ -88,9 +91,14 @@ func (s *Server) observe(next http.Handler) http.Handler {
 					s.fail(w, r, fmt.Errorf("panic: %v", cause))
 				}
 			}
+			if w.status != 0 {
+				s.writing.Add(-1)
+			}
 			s.logReply(r, x, w.status, time.Since(began))
 		}()
-		limitBodyTime(plain, r)
+		if body := limitBodyTime(w.conn, r); r.ProtoMajor == 1 {
+			w.body = body
+		}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -99,7 +107,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 func (s *Server) logReply(r *http.Request, x *exchange, status int, took time.Duration) {
 	level := slog.LevelDebug
 	switch {
-	case status == http.StatusInternalServerError:
+	case status == http.StatusInternalServerError && !appChose(x.err):
 		level = slog.LevelError
 	case pythonFailed(x.err):
 		level = slog.LevelWarn

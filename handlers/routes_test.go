@@ -37,7 +37,7 @@ func newTestServer(t testing.TB, log io.Writer, configure ...func(*poolsvc.Confi
 		change(&cfg)
 	}
 	pool := poolsvc.New(cfg)
-	t.Cleanup(pool.Close)
+	t.Cleanup(func() { pool.Close(context.Background()) })
 	return testServerOf(t, pool, logger)
 }
 
@@ -145,19 +145,19 @@ func TestUnknownPathsAndMethodsAreProblems(t *testing.T) {
 	}
 }
 
-// TestAPanicIsAnInternalProblem has a handler meet what cannot be: no pool.
+// TestAPanicIsAnInternalProblem has a handler meet what cannot be: a pool that was not made by New.
 func TestAPanicIsAnInternalProblem(t *testing.T) {
 	var log strings.Builder
-	c := newChecked(t, testServerOf(t, nil, slog.New(slog.NewJSONHandler(&log, nil))))
-	w := c.answer(t, "GET", "/stats", "")
+	c := newChecked(t, testServerOf(t, new(poolsvc.Pool), slog.New(slog.NewJSONHandler(&log, nil))))
+	w := c.answer(t, "POST", "/checkout", `{"type":"anonymous"}`)
 	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), `"code":"internal"`) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	if strings.Contains(w.Body.String(), "nil pointer") || strings.Contains(w.Body.String(), "goroutine") {
+	if strings.Contains(w.Body.String(), "divide by zero") || strings.Contains(w.Body.String(), "goroutine") {
 		t.Errorf("the client is told what only the log should have: %s", w.Body)
 	}
 	id := w.Header().Get("X-Request-Id")
-	if !strings.Contains(log.String(), "nil pointer") || !strings.Contains(log.String(), "routes_test.go") || strings.Count(log.String(), id) < 2 {
+	if !strings.Contains(log.String(), "divide by zero") || !strings.Contains(log.String(), "routes_test.go") || strings.Count(log.String(), id) < 2 {
 		t.Errorf("the log does not have the cause, the stack and the request id %s:\n%s", id, log.String())
 	}
 	if w := c.answer(t, "GET", "/openapi.json", ""); w.Code != http.StatusOK { // it goes on
@@ -167,7 +167,7 @@ func TestAPanicIsAnInternalProblem(t *testing.T) {
 
 func TestAnErrorThatIsNobodysIsInternalAndIsLoggedOnly(t *testing.T) {
 	var log strings.Builder
-	s := testServerOf(t, nil, slog.New(slog.NewJSONHandler(&log, nil)))
+	s := testServerOf(t, new(poolsvc.Pool), slog.New(slog.NewJSONHandler(&log, nil)))
 	w := httptest.NewRecorder()
 	s.observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errors.New("secret cause")) })).
 		ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
@@ -177,7 +177,7 @@ func TestAnErrorThatIsNobodysIsInternalAndIsLoggedOnly(t *testing.T) {
 }
 
 func TestAClientThatLeftGetsNothing(t *testing.T) {
-	s := testServerOf(t, nil, slog.New(slog.DiscardHandler))
+	s := testServerOf(t, new(poolsvc.Pool), slog.New(slog.DiscardHandler))
 	w := httptest.NewRecorder()
 	defer func() {
 		if cause := recover(); cause != http.ErrAbortHandler || w.Body.Len() > 0 {

@@ -3,6 +3,7 @@ package handlers
 import (
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -35,6 +36,7 @@ type Server struct {
 	metrics  http.Handler
 	contract []byte // openapi.yaml as JSON
 	handler  http.Handler
+	writing  atomic.Int64 // replies that have begun and are not written yet
 }
 
 var _ api.ServerInterface = (*Server)(nil)
@@ -57,6 +59,9 @@ func New(cfg Config) (*Server, error) {
 	s.handler = s.routes()
 	return s, nil
 }
+
+// Writing returns how many replies are being written.
+func (s *Server) Writing() int { return int(s.writing.Load()) }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }

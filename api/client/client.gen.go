@@ -283,7 +283,8 @@ type Problem struct {
 	Started bool  `json:"started"`
 	Status  int64 `json:"status"`
 
-	// StderrTail The last lines that the worker wrote to its standard error.
+	// StderrTail The last lines that the worker logged or wrote to its standard error, of the call that failed and of no call.
+	// Lines of other calls are left out.
 	StderrTail []string `json:"stderr_tail,omitempty"`
 	Title      string   `json:"title"`
 
@@ -713,6 +714,7 @@ type ClientInterface interface {
 	// EndSession End a session
 	//
 	// A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+	// The name is free at once: a session opened under it meanwhile has a process of its own.
 	//
 	// Corresponds with DELETE /sessions/{session_id} (the `EndSession` operationId).
 	EndSession(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1006,6 +1008,7 @@ func (c *Client) ListSessions(ctx context.Context, reqEditors ...RequestEditorFn
 // EndSession End a session
 //
 // A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+// The name is free at once: a session opened under it meanwhile has a process of its own.
 //
 // Corresponds with DELETE /sessions/{session_id} (the `EndSession` operationId).
 func (c *Client) EndSession(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -1820,6 +1823,7 @@ type ClientWithResponsesInterface interface {
 	// EndSessionWithResponse End a session
 	//
 	// A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+	// The name is free at once: a session opened under it meanwhile has a process of its own.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -1901,6 +1905,7 @@ type CheckoutReply500Headers struct {
 
 // CheckoutReply502Headers the declared response headers of an HTTP 502 response for Checkout
 type CheckoutReply502Headers struct {
+	RetryAfter *int
 	XRequestID *string
 }
 
@@ -1912,6 +1917,7 @@ type CheckoutReply503Headers struct {
 
 // CheckoutReply504Headers the declared response headers of an HTTP 504 response for Checkout
 type CheckoutReply504Headers struct {
+	RetryAfter *int
 	XRequestID *string
 }
 
@@ -1940,11 +1946,11 @@ type CheckoutReply struct {
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON502 the response for an HTTP 502 `application/problem+json` response
-	ApplicationProblemJSON502 *Problem
+	ApplicationProblemJSON502 *RetryableProblem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *RetryableProblem
 	// ApplicationProblemJSON504 the response for an HTTP 504 `application/problem+json` response
-	ApplicationProblemJSON504 *Problem
+	ApplicationProblemJSON504 *RetryableProblem
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
@@ -2252,6 +2258,7 @@ type ExecuteReply500Headers struct {
 
 // ExecuteReply502Headers the declared response headers of an HTTP 502 response for Execute
 type ExecuteReply502Headers struct {
+	RetryAfter *int
 	XRequestID *string
 }
 
@@ -2263,6 +2270,7 @@ type ExecuteReply503Headers struct {
 
 // ExecuteReply504Headers the declared response headers of an HTTP 504 response for Execute
 type ExecuteReply504Headers struct {
+	RetryAfter *int
 	XRequestID *string
 }
 
@@ -2293,11 +2301,11 @@ type ExecuteReply struct {
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSON502 the response for an HTTP 502 `application/problem+json` response
-	ApplicationProblemJSON502 *Problem
+	ApplicationProblemJSON502 *RetryableProblem
 	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
 	ApplicationProblemJSON503 *RetryableProblem
 	// ApplicationProblemJSON504 the response for an HTTP 504 `application/problem+json` response
-	ApplicationProblemJSON504 *Problem
+	ApplicationProblemJSON504 *RetryableProblem
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
@@ -3171,6 +3179,7 @@ func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, reqE
 // EndSessionWithResponse End a session
 //
 // A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+// The name is free at once: a session opened under it meanwhile has a process of its own.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3308,7 +3317,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		response.ApplicationProblemJSON500 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 502:
-		var dest Problem
+		var dest RetryableProblem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -3322,7 +3331,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 504:
-		var dest Problem
+		var dest RetryableProblem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -3434,6 +3443,13 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		response.Headers500 = &headers
 	case rsp.StatusCode == 502:
 		var headers CheckoutReply502Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -3461,6 +3477,13 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		response.Headers503 = &headers
 	case rsp.StatusCode == 504:
 		var headers CheckoutReply504Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -3920,7 +3943,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		response.ApplicationProblemJSON500 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 502:
-		var dest Problem
+		var dest RetryableProblem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -3934,7 +3957,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		response.ApplicationProblemJSON503 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 504:
-		var dest Problem
+		var dest RetryableProblem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -4049,6 +4072,13 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		response.Headers500 = &headers
 	case rsp.StatusCode == 502:
 		var headers ExecuteReply502Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -4076,6 +4106,13 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		response.Headers503 = &headers
 	case rsp.StatusCode == 504:
 		var headers ExecuteReply504Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -1,0 +1,104 @@
+package handlers
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// unfinished sends the head of a request whose body does not come, and returns the reply.
+func unfinished(t *testing.T, address, head, begun string) *http.Response {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(bodyTime / 2)); err != nil { // before the server gives the body up
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(conn, "%s\r\nHost: x\r\nContent-Length: 100\r\n\r\n%s", head, begun); err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("%s: %v", head, err)
+	}
+	if _, err := io.Copy(io.Discard, r.Body); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestARefusalDoesNotWaitForABodyThatDoesNotCome(t *testing.T) {
+	server := httptest.NewServer(newTestServer(t, io.Discard))
+	defer server.Close()
+	address := server.Listener.Addr().String()
+	for head, status := range map[string]int{
+		"POST /execute HTTP/1.1\r\nContent-Type: text/plain": http.StatusUnsupportedMediaType,
+		"POST /nope HTTP/1.1":                                http.StatusNotFound,
+		"PUT /execute HTTP/1.1":                              http.StatusMethodNotAllowed,
+		"GET /health/live HTTP/1.1":                          http.StatusOK,
+		"DELETE /checkout/x HTTP/1.1":                        http.StatusNotFound,
+		"POST /checkout/x/y HTTP/1.1":                        http.StatusNotFound,
+		"DELETE /sessions/a HTTP/1.1":                        http.StatusNotFound,
+		"POST /workers/9/recycle HTTP/1.1":                   http.StatusNotFound,
+	} {
+		for _, begun := range []string{"", "{"} {
+			if r := unfinished(t, address, head, begun); r.StatusCode != status || !r.Close {
+				t.Errorf("%s: %d, connection closed: %v; want %d, true", head, r.StatusCode, r.Close, status)
+			}
+		}
+	}
+}
+
+// pipeListener accepts the server's end of one connection in memory, and then none.
+type pipeListener struct {
+	conns chan net.Conn
+	ended chan struct{}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.ended:
+		return nil, net.ErrClosed
+	}
+}
+func (l *pipeListener) Close() error   { close(l.ended); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestABodyThatStallsIsGivenUpInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTestServer(t, io.Discard)
+		l := &pipeListener{conns: make(chan net.Conn, 1), ended: make(chan struct{})}
+		server := &http.Server{Handler: s}
+		done := make(chan error, 1)
+		go func() { done <- server.Serve(l) }()
+		ours, theirs := net.Pipe()
+		l.conns <- theirs
+		begun := time.Now()
+		if _, err := fmt.Fprintf(ours, "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+		r, err := http.ReadResponse(bufio.NewReader(ours), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); r.StatusCode != http.StatusBadRequest || !r.Close || took != bodyTime {
+			t.Errorf("%d after %s, connection closed: %v", r.StatusCode, took, r.Close)
+		}
+		_ = ours.Close()
+		if err := server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+	})
+}
