@@ -29,6 +29,15 @@ func newLogger(s settings, out io.Writer, terminal bool) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(out, &slog.HandlerOptions{Level: level}))
 }
 
+// newLog returns a logger that never waits for the reader of out. The end of the program must call end, which writes out
+// what is left.
+func newLog(s settings, out io.Writer) (log *slog.Logger, end func()) {
+	terminal := isTerminal(out)
+	direct := newLogger(s, out, terminal)
+	w := newLogWriter(out, func(lost int) { direct.Error("log lines dropped: nobody read them in time", "lines", lost) })
+	return newLogger(s, w, terminal), w.Close
+}
+
 func isTerminal(out io.Writer) bool {
 	f, ok := out.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

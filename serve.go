@@ -59,7 +59,8 @@ func (c *serveCmd) Run(sys system) error {
 	if err != nil {
 		return err
 	}
-	log := newLogger(c.settings, sys.stderr, isTerminal(sys.stderr))
+	log, end := newLog(c.settings, sys.stderr)
+	defer end()
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return &exitError{code: exitListen, err: err}
