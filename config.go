@@ -14,7 +14,7 @@ type configCmd struct {
 
 // Run prints each setting with its value and its source: flag, environment, file or default.
 func (c *configCmd) Run(sys system, parsed *kong.Context, file *fileSettings) error {
-	if err := c.finish(); err != nil {
+	if err := c.finish(file); err != nil {
 		return err
 	}
 	given := map[string]bool{}
@@ -26,12 +26,12 @@ func (c *configCmd) Run(sys system, parsed *kong.Context, file *fileSettings) er
 	table := tabwriter.NewWriter(sys.stdout, 0, 0, 2, ' ', 0)
 	for _, flag := range parsed.Selected().Flags {
 		source := "default"
-		switch _, inFile := file.values[flag.Name]; {
+		switch {
 		case given[flag.Name]:
 			source = "flag --" + flag.Name
 		case len(flag.Envs) > 0 && file.env[flag.Envs[0]]:
 			source = "environment " + flag.Envs[0]
-		case inFile:
+		case file.used[flag.Name]:
 			source = "file " + file.path
 		}
 		fmt.Fprintf(table, "%s\t%v\t%s\n", flag.Name, flag.Target.Interface(), source)

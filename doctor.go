@@ -20,8 +20,8 @@ type doctorCmd struct {
 }
 
 // Run checks, in the order in which they matter, what a service needs to start, and stops at the first thing missing.
-func (c *doctorCmd) Run(sys system) error {
-	if err := c.finish(); err != nil {
+func (c *doctorCmd) Run(sys system, file *fileSettings) error {
+	if err := c.finish(file); err != nil {
 		return err
 	}
 	if c.WorkerCommand == "" {

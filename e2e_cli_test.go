@@ -65,7 +65,12 @@ func TestHelpAndVersionAreThere(t *testing.T) {
 			t.Errorf("help of %s:\n%s%s", command, stdout, stderr)
 		}
 	}
-	stdout, stderr, code := charmer(t, nil, "version")
+	bad := []string{"CHARMER_CONFIG=/does/not/exist.yaml"} // only what has settings reads it
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"call", "--help"}} {
+		_, stderr, code := charmer(t, bad, args...)
+		wantCode(t, args, stderr, code, exitOK)
+	}
+	stdout, stderr, code := charmer(t, bad, "version")
 	wantCode(t, []string{"version"}, stderr, code, exitOK)
 	if !regexp.MustCompile(`^charmer ` + regexp.QuoteMeta(version) + `( [0-9a-f]{40})? \(go\S+ \w+/\w+\)\n$`).MatchString(stdout) {
 		t.Errorf("version: %q", stdout)
@@ -99,7 +104,12 @@ func TestWrongUsageEndsWithItsOwnCode(t *testing.T) {
 		{[]string{"serve", file("wrokers: 2\n")}, nil, []string{`unknown key "wrokers"`}},
 		{[]string{"serve", file("max-body: 1MiB\n")}, nil, []string{`unknown key "max-body"`, "_"}},
 		{[]string{"serve", file("config: other.yaml\n")}, nil, []string{`unknown key "config"`}},
-		{[]string{"serve", file("workers: many\n")}, nil, []string{"many"}},
+		{[]string{"serve", file("workers: many\n")}, nil, []string{"charmer.yaml: workers: ", "many"}},
+		{[]string{"serve", file("max_body: 8Mib\nlazy: perhaps\nlog_level: loud\npython:\n")}, nil, []string{"charmer.yaml: max_body: ", "8MiB", "charmer.yaml: lazy: ", "charmer.yaml: log_level: ", "charmer.yaml: python: "}},
+		{[]string{"serve", file("workers: -1\nlisten: x\nmax_queue: 5\n"), "--max-queue=-5"}, nil, []string{"charmer.yaml: workers: -1", "charmer.yaml: listen: ", "--max-queue: -5"}},
+		{[]string{"serve", file("max_queue: 0\n"), "--lazy"}, nil, []string{"charmer.yaml: max_queue: 0", "can never serve"}},
+		{[]string{"serve", file("workers: 1\n---\nworkers: 2\n")}, nil, []string{"charmer.yaml", "second document"}},
+		{[]string{"serve", file("workers: 1\n---\n[\n")}, nil, []string{"charmer.yaml"}},
 		{[]string{"serve", file("- workers\n")}, nil, []string{"charmer.yaml"}},
 		{[]string{"serve", file("workers: [1\n")}, nil, []string{"charmer.yaml"}},
 		{[]string{"serve", file("workers: 1\nworkers: 2\n")}, nil, []string{"workers"}},
@@ -126,6 +136,10 @@ func TestBadSettingsAreReportedAllAtOnce(t *testing.T) {
 			words = append(words, flag+": ")
 		}
 		wantCode(t, args, stderr, code, exitUsage, words...)
+	}
+	_, stderr, _ := charmer(t, nil, "config", "--workers=-1")
+	if strings.Contains(stderr, "--min-ready") {
+		t.Errorf("a bad number of workers is reported twice:\n%s", stderr)
 	}
 	_, stderr, code := charmer(t, nil, "config", "--workers=2", "--min-ready=3", "--listen=:http-nope")
 	wantCode(t, []string{"config"}, stderr, code, exitUsage, "--min-ready: 3", "--listen: ")

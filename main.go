@@ -73,17 +73,17 @@ func main() {
 
 // run parses args, runs the subcommand, and returns the exit code.
 func run(args []string, sys system) int {
-	settings, err := readSettings(args, sys.environ)
-	if err != nil {
-		fmt.Fprintln(sys.stderr, "charmer:", err)
-		return exitUsage
-	}
 	exited, code := false, exitOK
 	parser, err := kong.New(&cli{}, kong.Name("charmer"), kong.Description(description),
-		kong.DefaultEnvars("CHARMER"), kong.Resolvers(settings), kong.Writers(sys.stdout, sys.stderr),
+		kong.DefaultEnvars("CHARMER"), kong.Writers(sys.stdout, sys.stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(c int) { exited, code = true, c }))
 	if err != nil {
+		fmt.Fprintln(sys.stderr, "charmer:", err)
+		return exitFailed
+	}
+	settings := readSettings(args, sys.environ, serviceFlags(parser.Model))
+	if err := kong.Resolvers(settings).Apply(parser); err != nil {
 		fmt.Fprintln(sys.stderr, "charmer:", err)
 		return exitFailed
 	}

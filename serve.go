@@ -51,8 +51,8 @@ type serveCmd struct {
 }
 
 // Run serves until a signal, and then drains.
-func (c *serveCmd) Run(sys system) error {
-	if err := c.finish(); err != nil {
+func (c *serveCmd) Run(sys system, file *fileSettings) error {
+	if err := c.finish(file); err != nil {
 		return err
 	}
 	app, err := c.resolve(c.settings)

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"math"
 	"net"
 	"os"
+	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +25,7 @@ import (
 type settings struct {
 	Listen           string        `default:"127.0.0.1:8080" validate:"required" help:"Address to listen on, host:port; port 0 takes a free one. The service has no authentication yet: keep it off public networks."`
 	Workers          int           `default:"0" validate:"min=0,max=10000" help:"Workers in the pool; 0 means one for each CPU."`
-	StartParallelism int           `default:"0" validate:"min=0,max=1000" help:"Workers that start at the same time; 0 means one for each CPU."`
+	StartParallelism int           `default:"0" validate:"min=0,max=1000" help:"Workers that start at the same time; 0 means one for each CPU, at least 2."`
 	MinReady         int           `default:"1" validate:"min=0" help:"Workers that must be up for the service to be ready."`
 	Lazy             bool          `help:"Start workers when requests need them."`
 	CheckoutTimeout  time.Duration `default:"5s" validate:"min=0" help:"Wait for a worker."`
@@ -39,14 +44,18 @@ type settings struct {
 	DrainDelay       time.Duration `default:"0s" validate:"min=0" help:"Between reporting not ready and refusing new calls."`
 	Python           string        `default:"python3" validate:"required" help:"Interpreter, a path or a name in PATH."`
 	WorkerCommand    string        `placeholder:"COMMAND" help:"Run this instead of Python: a worker that speaks docs/protocol.md."`
-	Debug            bool          `help:"Log workers' output as it comes and show tracebacks to clients."`
+	Debug            bool          `help:"Log workers' output as it comes, and add tracebacks to 422 answers."`
 	LogFormat        string        `default:"auto" enum:"auto,text,json" validate:"oneof=auto text json" help:"auto is text on a terminal and json otherwise (${enum})."`
 	LogLevel         string        `default:"info" enum:"debug,info,warn,error" validate:"oneof=debug info warn error" help:"Least level that is logged (${enum})."`
 	Config           string        `placeholder:"FILE" help:"YAML file of settings, named like the flags with _ for -."`
 }
 
-// finish fills in what depends on the machine and reports every problem at once.
-func (s *settings) finish() error {
+// finish fills in what depends on the machine and reports every problem at once, each with its place in file if it is from
+// there.
+func (s *settings) finish(file *fileSettings) error {
+	if file.err != nil {
+		return &exitError{code: exitUsage, err: file.err}
+	}
 	if s.Workers == 0 {
 		s.Workers = runtime.GOMAXPROCS(0)
 	}
@@ -58,18 +67,21 @@ func (s *settings) finish() error {
 	var lines []error
 	if errors.As(err, &problems) {
 		for _, p := range problems {
-			lines = append(lines, fmt.Errorf("--%s: %v does not satisfy %s", flagName(p.StructField()), p.Value(), strings.TrimSpace(p.Tag()+" "+p.Param())))
+			lines = append(lines, fmt.Errorf("%s: %v does not satisfy %s", file.place(flagName(p.StructField())), p.Value(), strings.TrimSpace(p.Tag()+" "+p.Param())))
 		}
 	} else if err != nil {
 		lines = append(lines, err)
 	}
 	if _, port, err := net.SplitHostPort(s.Listen); err != nil {
-		lines = append(lines, fmt.Errorf("--listen: %w", err))
+		lines = append(lines, fmt.Errorf("%s: %w", file.place("listen"), err))
 	} else if _, err := net.LookupPort("tcp", port); err != nil {
-		lines = append(lines, fmt.Errorf("--listen: %w", err))
+		lines = append(lines, fmt.Errorf("%s: %w", file.place("listen"), err))
 	}
-	if s.MinReady > s.Workers {
-		lines = append(lines, fmt.Errorf("--min-ready: %d is more than the %d workers", s.MinReady, s.Workers))
+	if s.Workers > 0 && s.MinReady > s.Workers {
+		lines = append(lines, fmt.Errorf("%s: %d is more than the %d workers", file.place("min-ready"), s.MinReady, s.Workers))
+	}
+	if s.Lazy && s.MaxQueue == 0 {
+		lines = append(lines, fmt.Errorf("%s: 0 with --lazy can never serve: a request has to wait for the worker that starts for it", file.place("max-queue")))
 	}
 	if len(lines) > 0 {
 		return &exitError{code: exitUsage, err: errors.Join(lines...)}
@@ -133,13 +145,16 @@ func (s size) String() string {
 // fileSettings are the values of the configuration file, and how kong gets at them.
 type fileSettings struct {
 	path   string
+	err    error             // what is wrong with the file; it has no values then
 	values map[string]string // by flag name
 	env    map[string]bool   // names of set environment variables
+	used   map[string]bool   // flags whose value is the file's
 }
 
-// readSettings reads the file that --config or CHARMER_CONFIG names, if any.
-func readSettings(args, environ []string) (*fileSettings, error) {
-	f := &fileSettings{values: map[string]string{}, env: map[string]bool{}}
+// readSettings reads the file that --config or CHARMER_CONFIG names, if any. What is wrong with it is kept for the
+// commands that have settings, and tells every bad key and value: those of service are the good ones.
+func readSettings(args, environ []string, service []*kong.Flag) *fileSettings {
+	f := &fileSettings{values: map[string]string{}, env: map[string]bool{}, used: map[string]bool{}}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		f.env[name] = true
@@ -155,51 +170,103 @@ func readSettings(args, environ []string) (*fileSettings, error) {
 		}
 	}
 	if f.path == "" {
-		return f, nil
+		return f
 	}
-	text, err := os.ReadFile(f.path)
+	rows, err := readDocument(f.path)
 	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
+		f.err = fmt.Errorf("configuration: %w", err)
+		return f
 	}
-	var rows map[string]any
-	if err := yaml.Unmarshal(text, &rows); err != nil {
-		return nil, fmt.Errorf("configuration %s: %w", f.path, err)
+	if f.err = f.take(rows, service); f.err != nil {
+		clear(f.values)
 	}
-	for key, value := range rows {
-		f.values[strings.ReplaceAll(key, "_", "-")] = fmt.Sprint(value)
-		if strings.Contains(key, "-") {
-			return nil, fmt.Errorf("configuration %s: unknown key %q; keys have _ where flags have -", f.path, key)
-		}
-	}
-	return f, nil
+	return f
 }
 
-// Validate refuses keys that are no settings.
-func (f *fileSettings) Validate(app *kong.Application) error {
-	known := map[string]bool{}
-	for _, flag := range serviceFlags(app) {
-		known[flag.Name] = true
+// readDocument returns the one YAML document of a file, a mapping. An empty file is an empty one.
+func readDocument(path string) (map[string]any, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
 	}
-	delete(known, "config")
-	for key := range f.values {
-		if !known[key] {
-			return fmt.Errorf("configuration %s: unknown key %q", f.path, strings.ReplaceAll(key, "-", "_"))
+	documents := yaml.NewDecoder(bytes.NewReader(text))
+	var rows map[string]any
+	if err := documents.Decode(&rows); err != nil && err != io.EOF {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var more any
+	if err := documents.Decode(&more); err == nil {
+		return nil, fmt.Errorf("%s: there is a second document; settings are one", path)
+	} else if err != io.EOF {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return rows, nil
+}
+
+// take keeps rows as values of flags, and returns every problem with them. The order is that of the keys.
+func (f *fileSettings) take(rows map[string]any, service []*kong.Flag) error {
+	flags := map[string]*kong.Flag{}
+	for _, flag := range service {
+		if flag.Name != "config" && flag.Name != "help" {
+			flags[flag.Name] = flag
 		}
+	}
+	var problems []error
+	for _, key := range slices.Sorted(maps.Keys(rows)) {
+		name := strings.ReplaceAll(key, "_", "-")
+		if flags[name] == nil || strings.Contains(key, "-") {
+			problems = append(problems, fmt.Errorf("configuration %s: unknown key %q; keys are named like the flags, with _ for -", f.path, key))
+			continue
+		}
+		f.values[name] = fmt.Sprint(rows[key])
+		if err := checkValue(flags[name], rows[key]); err != nil {
+			problems = append(problems, fmt.Errorf("configuration %s: %s: %w", f.path, key, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// checkValue reads a value as kong will, whose own error would not say where it stands.
+func checkValue(flag *kong.Flag, value any) error {
+	switch value.(type) {
+	case nil, []any, map[string]any:
+		return errors.New("it must be one value")
+	}
+	text := fmt.Sprint(value)
+	target := reflect.New(flag.Target.Type()).Elem()
+	if err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: kong.Scan().PushTyped(text, kong.FlagValueToken)}, target); err != nil {
+		return err
+	}
+	if flag.Enum != "" && !flag.EnumMap()[text] {
+		return fmt.Errorf("%q is not one of %s", text, flag.Enum)
 	}
 	return nil
 }
 
-// Resolve gives kong the file's value of a flag, unless the environment has one.
+// place names where a setting has its value from, for an error about it.
+func (f *fileSettings) place(flag string) string {
+	if f.used[flag] {
+		return fmt.Sprintf("configuration %s: %s", f.path, strings.ReplaceAll(flag, "-", "_"))
+	}
+	return "--" + flag
+}
+
+// Validate is part of kong.Resolver.
+func (f *fileSettings) Validate(*kong.Application) error { return nil }
+
+// Resolve gives kong the file's value of a flag that is not on the command line, unless the environment has one.
 func (f *fileSettings) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, name := range flag.Envs {
 		if f.env[name] {
 			return nil, nil
 		}
 	}
-	if value, ok := f.values[flag.Name]; ok {
-		return value, nil
+	value, ok := f.values[flag.Name]
+	if !ok {
+		return nil, nil
 	}
-	return nil, nil
+	f.used[flag.Name] = true
+	return value, nil
 }
 
 // serviceFlags returns the flags of `serve`, which are all settings.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -85,7 +86,7 @@ func parsed(t *testing.T, args ...string) settings {
 
 func TestTheDefaultsRunAndAreThoseOfTheDesign(t *testing.T) {
 	s := parsed(t)
-	if err := s.finish(); err != nil {
+	if err := s.finish(&fileSettings{}); err != nil {
 		t.Fatal(err)
 	}
 	want := settings{
@@ -129,7 +130,7 @@ func TestEverySettingIsDocumentedAndNamedAlike(t *testing.T) {
 func TestFinishReportsEveryProblemAtOnce(t *testing.T) {
 	s := parsed(t)
 	s.Workers, s.ExecuteTimeout, s.LeaseShare, s.MaxFrame, s.Listen, s.LogLevel, s.Python = 10_001, 0, math.NaN(), 1, "x", "loud", ""
-	err := s.finish()
+	err := s.finish(&fileSettings{})
 	var exit *exitError
 	if !errors.As(err, &exit) || exit.code != exitUsage {
 		t.Fatalf("error %v, want an exit code", err)
@@ -141,6 +142,33 @@ func TestFinishReportsEveryProblemAtOnce(t *testing.T) {
 	}
 }
 
+func TestALazyPoolNeedsAQueue(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		good bool
+	}{{[]string{"--lazy"}, true}, {[]string{"--max-queue=0"}, true}, {[]string{"--lazy", "--max-queue=1"}, true}, {[]string{"--lazy", "--max-queue=0"}, false}} {
+		s := parsed(t, tt.args...)
+		if err := s.finish(&fileSettings{}); (err == nil) != tt.good {
+			t.Errorf("%q: %v, want good %v", tt.args, err, tt.good)
+		}
+	}
+}
+
+func TestAFileIsOneMappingOrNothing(t *testing.T) {
+	for text, good := range map[string]bool{
+		"": true, "# nothing\n": true, "---\nworkers: 1\n": true, "workers: 1\n...\n": true, "{}": true,
+		"--- {}\n--- {}\n": false, "workers: 1\n---\nlazy: true\n": false, "- 1\n": false, "workers": false,
+	} {
+		path := filepath.Join(t.TempDir(), "charmer.yaml")
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readDocument(path); (err == nil) != good || (err != nil && !strings.Contains(err.Error(), path)) {
+			t.Errorf("%q: %v, want good %v", text, err, good)
+		}
+	}
+}
+
 func TestListenTakesHostsAndPorts(t *testing.T) {
 	for listen, good := range map[string]bool{
 		"127.0.0.1:0": true, ":8080": true, "[::1]:8080": true, "localhost:http": true, "0.0.0.0:65535": true,
@@ -148,7 +176,7 @@ func TestListenTakesHostsAndPorts(t *testing.T) {
 	} {
 		s := parsed(t)
 		s.Listen = listen
-		if err := s.finish(); (err == nil) != good {
+		if err := s.finish(&fileSettings{}); (err == nil) != good {
 			t.Errorf("%q: %v, want good %v", listen, err, good)
 		}
 	}
