@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -27,7 +30,11 @@ func (c *callCmd) Run(sys system) error {
 	if !args.IsValid() || args.Kind() != '{' {
 		return &exitError{code: exitUsage, err: fmt.Errorf(`arguments must be a JSON object such as '{"name":"Ada"}', not %q`, c.Args)}
 	}
-	service, err := client.NewClientWithResponses(c.URL)
+	address, err := serviceURL(c.URL)
+	if err != nil {
+		return &exitError{code: exitUsage, err: fmt.Errorf("--url: %w", err)}
+	}
+	service, err := client.NewClientWithResponses(address)
 	if err != nil {
 		return err
 	}
@@ -39,7 +46,7 @@ func (c *callCmd) Run(sys system) error {
 		body.LeaseID = &c.Lease
 	}
 	if c.Timeout > 0 {
-		ms := float64(c.Timeout.Microseconds()) / 1000
+		ms := milliseconds(c.Timeout)
 		body.TimeoutMs = &ms
 	}
 	response, err := service.ExecuteWithResponse(context.Background(), body)
@@ -51,6 +58,26 @@ func (c *callCmd) Run(sys system) error {
 	}
 	_, err = fmt.Fprintln(sys.stdout, pretty(response.JSON200.Result))
 	return err
+}
+
+// serviceURL returns where a service is, for a URL or just host:port.
+func serviceURL(text string) (string, error) {
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", err
+	}
+	if u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return "", fmt.Errorf("%q is not like http://127.0.0.1:8080", text)
+	}
+	return text, nil
+}
+
+// milliseconds rounds d up to microseconds: no time at all would mean something else.
+func milliseconds(d time.Duration) float64 {
+	return math.Ceil(float64(d)/float64(time.Microsecond)) / 1000
 }
 
 // pretty indents JSON; what is not JSON comes back as it is.

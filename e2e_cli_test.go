@@ -117,6 +117,12 @@ func TestWrongUsageEndsWithItsOwnCode(t *testing.T) {
 		{[]string{"call"}, nil, []string{"command"}},
 		{[]string{"call", "greet", "[1]"}, nil, []string{"JSON object", "[1]"}},
 		{[]string{"call", "greet", `{"name":`}, nil, []string{"JSON object"}},
+		{[]string{"call", "greet", "--url=http://"}, nil, []string{"--url: ", "http://127.0.0.1:8080"}},
+		{[]string{"call", "greet", "--url=ftp://localhost"}, nil, []string{"--url: ", "ftp"}},
+		{[]string{"call", "greet", "--url=http://local host"}, nil, []string{"--url: "}},
+		{[]string{"call", "greet", "--url=localhost:80:80"}, nil, []string{"--url: "}},
+		{[]string{"call", "greet", "--url=:8080"}, nil, []string{"--url: "}},
+		{[]string{"call", "greet"}, []string{"CHARMER_URL="}, []string{"--url: "}},
 	} {
 		stdout, stderr, code := charmer(t, tt.variables, tt.args...)
 		wantCode(t, tt.args, stderr, code, exitUsage, tt.words...)
@@ -193,12 +199,16 @@ func TestConfigTellsEachValueAndItsSource(t *testing.T) {
 func TestCallPrintsTheResultOrTheProblem(t *testing.T) {
 	s := serveCalls(t)
 	lease := s.lease()
+	host := strings.TrimPrefix(s.url, "http://")
 	for _, tt := range []struct {
 		args []string
 		want string
 	}{
 		{[]string{"ping"}, "0\n"},
 		{[]string{"ping", `{"n":5}`}, "5\n"},
+		{[]string{"ping", "--url=" + host}, "0\n"},
+		{[]string{"ping", "--url=" + strings.Replace(host, "127.0.0.1", "localhost", 1)}, "0\n"},
+		{[]string{"ping", "--url=" + s.url + "/"}, "0\n"},
 		{[]string{"count", "--session=u1"}, "1\n"},
 		{[]string{"count", "{}", "--session", "u1", "--timeout=1m"}, "2\n"},
 		{[]string{"note", `{"text":"é<&>"}`, "--lease=" + lease.LeaseID}, "[\n\t\"é<&>\"\n]\n"},
@@ -210,6 +220,7 @@ func TestCallPrintsTheResultOrTheProblem(t *testing.T) {
 		}
 	}
 	for _, tt := range []struct{ args, words []string }{
+		{[]string{"ping", "--timeout=100ns"}, []string{"timeout"}},
 		{[]string{"nope"}, []string{"404", `"code": "unknown_command"`}},
 		{[]string{"fail"}, []string{"422", `"code": "command_failed"`, "ValueError", "as told"}},
 		{[]string{"ping", "--session=a b"}, []string{"400", "/session_id"}},
