@@ -24,8 +24,27 @@ func (c *doctorCmd) Run(sys system, file *fileSettings) error {
 	if err := c.finish(file); err != nil {
 		return err
 	}
+	out := &report{out: sys.stdout}
+	return errors.Join(c.check(out, sys.environ), out.err)
+}
+
+// report is what doctor writes to. It keeps the first error, so that not every line has to be checked for one.
+type report struct {
+	out io.Writer
+	err error
+}
+
+func (r *report) Write(p []byte) (int, error) {
+	n, err := r.out.Write(p)
+	if r.err == nil {
+		r.err = err
+	}
+	return n, err
+}
+
+func (c *doctorCmd) check(out io.Writer, environ []string) error {
 	if c.WorkerCommand == "" {
-		if err := c.checkPython(sys.stdout); err != nil {
+		if err := c.checkPython(out); err != nil {
 			return &exitError{code: exitFailed, err: err}
 		}
 	}
@@ -33,7 +52,7 @@ func (c *doctorCmd) Run(sys system, file *fileSettings) error {
 	if err != nil {
 		return err
 	}
-	return c.checkApp(sys, app)
+	return c.checkApp(out, environ, app)
 }
 
 // checkPython finds the interpreter and asks for its version.
@@ -53,36 +72,50 @@ func (c *doctorCmd) checkPython(out io.Writer) error {
 }
 
 // checkApp starts one worker and lists what it offers.
-func (c *doctorCmd) checkApp(sys system, app string) error {
-	spawner, err := newSpawner(c.settings, app, sys.environ, slog.New(slog.DiscardHandler))
+func (c *doctorCmd) checkApp(out io.Writer, environ []string, app string) error {
+	spawner, err := newSpawner(c.settings, app, environ, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}
+	name := app
+	if c.WorkerCommand != "" {
+		name = fmt.Sprintf("worker command %q", c.WorkerCommand)
+	}
 	began := time.Now()
 	worker, err := spawner.Spawn(context.Background(), 1, func(_ int, stage string) {
-		fmt.Fprintf(sys.stdout, "    %s (%s)\n", stage, time.Since(began).Round(time.Millisecond))
+		fmt.Fprintf(out, "    %s (%s)\n", stage, time.Since(began).Round(time.Millisecond))
 	})
 	if err != nil {
-		return errors.Join(&exitError{code: exitApp, err: explainStart(app, err)}, spawner.Close())
+		return errors.Join(&exitError{code: exitApp, err: explainStart(name, err)}, spawner.Close())
 	}
-	fmt.Fprintf(sys.stdout, "ok  %s is ready after %s, in %s\n", app, worker.ReadyAfter().Round(time.Millisecond), worker.Language())
+	language := ""
+	if worker.Language() != "" { // a worker need not say it
+		language = ", in " + worker.Language()
+	}
+	fmt.Fprintf(out, "ok  %s is ready after %s%s\n", name, worker.ReadyAfter().Round(time.Millisecond), language)
 	for _, command := range worker.Commands() {
 		summary, _, _ := strings.Cut(command.Doc, "\n")
-		fmt.Fprintf(sys.stdout, "    %s  %s\n", command.Name, summary)
+		fmt.Fprintf(out, "    %s  %s\n", command.Name, summary)
 	}
-	exit := worker.Stop(c.StopGrace)
-	fmt.Fprintf(sys.stdout, "ok  it %s when asked to stop\n", exit.Reason)
+	switch exit := worker.Stop(c.StopGrace); {
+	case exit.Forced:
+		fmt.Fprintf(out, "warning: it did not stop within --stop-grace (%s) and was killed\n", c.StopGrace)
+	case exit.Code != 0: // -1 after a signal
+		fmt.Fprintf(out, "warning: it %s when asked to stop\n", exit.Reason)
+	default:
+		fmt.Fprintf(out, "ok  it %s when asked to stop\n", exit.Reason)
+	}
 	return spawner.Close()
 }
 
 // explainStart says why an app did not start and what to do about it.
-func explainStart(app string, err error) error {
+func explainStart(name string, err error) error {
 	var failure *workerproc.StartError
 	if !errors.As(err, &failure) {
 		return err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s does not start (%s): %s", app, failure.Stage, failure.Detail)
+	fmt.Fprintf(&b, "%s does not start (%s): %s", name, failure.Stage, failure.Detail)
 	if failure.Exit.Reason != "" {
 		fmt.Fprintf(&b, "; the process %s", failure.Exit.Reason)
 	}

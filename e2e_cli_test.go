@@ -272,6 +272,7 @@ func TestServeEndsWithACodeForEachReason(t *testing.T) {
 	defer listener.Close()
 	taken := listener.Addr().String()
 	dir := t.TempDir()
+	app := strings.TrimSuffix(appFile(t, callsApp), ".py")
 	for _, tt := range []struct {
 		args  []string
 		code  int
@@ -279,6 +280,7 @@ func TestServeEndsWithACodeForEachReason(t *testing.T) {
 	}{
 		{[]string{"serve", "--listen=" + taken}, exitListen, []string{taken, "in use"}},
 		{[]string{"serve", "--listen=" + taken, filepath.Join(dir, "missing.py")}, exitApp, []string{"missing.py"}},
+		{[]string{"serve", app}, exitApp, []string{"did you mean " + app + ".py?"}},
 		{[]string{"serve", dir}, exitApp, []string{"directory"}},
 		{[]string{"doctor", filepath.Join(dir, "missing.py")}, exitApp, []string{"missing.py"}},
 		{[]string{"doctor", "no.such.module"}, exitApp, []string{"No module named", "Install what is missing"}},
@@ -306,6 +308,55 @@ func TestDoctorFindsTheDemoWell(t *testing.T) {
 		if !regexp.MustCompile(line).MatchString(stdout) {
 			t.Errorf("doctor does not say %s:\n%s", line, stdout)
 		}
+	}
+}
+
+func TestDoctorWarnsOfAWorkerThatDoesNotStopWell(t *testing.T) {
+	const app = "from charmer import command, on_stop\n@command\ndef ping(): pass\n@on_stop\ndef stop():\n    import os, signal, time\n    "
+	for stop, want := range map[string]string{
+		"time.sleep(900)":                      `(?m)^warning: it did not stop within --stop-grace \(5s\) and was killed$`,
+		"os._exit(3)":                          `(?m)^warning: it exited with code 3 when asked to stop$`,
+		"os.kill(os.getpid(), signal.SIGKILL)": `(?m)^warning: it .*killed by signal 9 \(SIGKILL\) when asked to stop$`,
+	} {
+		stdout, stderr, code := charmer(t, nil, "doctor", "--start-timeout=5m", "--stop-grace=5s", appFile(t, app+stop+"\n"))
+		wantCode(t, []string{"doctor", stop}, stderr, code, exitOK)
+		if !regexp.MustCompile(want).MatchString(stdout) {
+			t.Errorf("%s: doctor does not say %s:\n%s", stop, want, stdout)
+		}
+	}
+}
+
+func TestAWorkerCommandIsCalledByItsName(t *testing.T) {
+	command := "python3 " + scriptFile(t, "worker.py", oddWorker)
+	stdout, stderr, code := charmer(t, nil, "doctor", "--start-timeout=5m", "--stop-grace=1m", "--worker-command="+command)
+	wantCode(t, []string{"doctor"}, stderr, code, exitOK)
+	if want := fmt.Sprintf("ok  worker command %q is ready after ", command); !strings.Contains(stdout, want) {
+		t.Errorf("doctor does not say %s:\n%s", want, stdout)
+	}
+	_, stderr, code = charmer(t, nil, "doctor", "--worker-command=false")
+	wantCode(t, []string{"doctor"}, stderr, code, exitApp, `charmer: worker command "false" does not start`, "exited with code 1")
+
+	s := serve(t, "", "--worker-command="+command)
+	line := s.log.await(t, s.exited, func(l logLine) bool { return l["msg"] == "serving" })
+	if app, ok := line["app"]; ok || line["worker_command"] != command {
+		t.Errorf("the log says app %v, worker command %v", app, line["worker_command"])
+	}
+}
+
+func TestWhatCannotBePrintedIsAFailure(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{{"doctor", "--start-timeout=5m"}, {"config"}, {"version"}} {
+		cmd := exec.CommandContext(t.Context(), program, args...)
+		var errs bytes.Buffer
+		cmd.Stdout, cmd.Stderr = full, &errs
+		if err := cmd.Run(); cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		wantCode(t, args, errs.String(), cmd.ProcessState.ExitCode(), exitFailed, "no space left")
 	}
 }
 

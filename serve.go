@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -36,6 +37,9 @@ func (a appArg) resolve(s settings) (string, error) {
 		return demoApp, nil
 	}
 	if err := workerproc.AppExists(a.App); err != nil {
+		if _, other := os.Stat(a.App + ".py"); errors.Is(err, fs.ErrNotExist) && other == nil {
+			err = fmt.Errorf("%w; did you mean %s.py?", err, a.App)
+		}
 		return "", &exitError{code: exitApp, err: fmt.Errorf("app: %w", err)}
 	}
 	if strings.HasSuffix(a.App, ".py") {
@@ -73,7 +77,11 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	log.Info("serving", "app", app, "listen", listener.Addr().String(), "workers", c.Workers, "version", version)
+	what := slog.String("app", app)
+	if app == "" {
+		what = slog.String("worker_command", c.WorkerCommand)
+	}
+	log.Info("serving", what, "listen", listener.Addr().String(), "workers", c.Workers, "version", version)
 	return s.run(listener, signals)
 }
 
