@@ -114,6 +114,15 @@ for target in json.load(sys.stdin)["data"]["activeTargets"]:
   [[ $health == up\ * ]]
 }
 
+# rules_evaluated SINCE: Prometheus has evaluated every alert rule after SINCE, UTC to the second. A rule that has not
+# been evaluated is not in error, and one evaluated before the first scrape had nothing to fail on.
+rules_evaluated() {
+  curl -sS --max-time 5 "$prometheus/api/v1/rules?type=alert" | python3 -c '
+import json, sys
+rules = [rule for group in json.load(sys.stdin)["data"]["groups"] for rule in group["rules"]]
+sys.exit(not rules or any(rule["lastEvaluation"][:19] <= sys.argv[1] for rule in rules))' "$1"
+}
+
 # unknown_metrics: names that alerts.yml uses and /metrics does not have.
 unknown_metrics() {
   comm -23 <(grep -o 'charmer_[a-z_]*' deploy/prometheus/alerts.yml | sort -u) \
@@ -155,6 +164,7 @@ try_prometheus() {
     fail "Prometheus has no charmer_pool_workers"
   fi
   check "metrics in the alert rules that charmer has not" "" "$(unknown_metrics)"
+  wait_for 60 rules_evaluated "$(date -u +%FT%T)" || fail "alert rules were not evaluated within 60 s"
   check "alert rules that cannot be evaluated" "[]" "$(curl -sS --max-time 5 "$prometheus/api/v1/rules?type=alert" | python3 -c '
 import json, sys
 groups = json.load(sys.stdin)["data"]["groups"]
@@ -205,6 +215,10 @@ elif docker compose version >/dev/null 2>&1; then
 else
   compose=(docker-compose)
 fi
+command -v "${compose[0]}" >/dev/null || {
+  say "neither 'docker compose' nor docker-compose is here: apt-get install docker-compose, or set COMPOSE"
+  exit 2
+}
 for address in "$charmer" "$prometheus"; do
   if curl -s --max-time 2 -o /dev/null "$address"; then
     say "something answers on $address already; set CHARMER_PUBLISH or PROMETHEUS_PUBLISH"
@@ -217,7 +231,11 @@ fi
 
 trap clean EXIT
 prepare_images
-compose config -q && pass "$("${compose[@]}" version --short) accepts docker-compose.yml"
+if compose config -q; then
+  pass "$("${compose[@]}" version --short) accepts docker-compose.yml"
+else
+  fail "docker-compose.yml is refused"
+fi
 if try_service; then
   try_prometheus
   try_stop
