@@ -100,7 +100,7 @@ func compact(t *testing.T, text string) string {
 }
 
 var (
-	serveLine = regexp.MustCompile(`(?m)^charmer serve (\S+)$`)
+	serveLine = regexp.MustCompile(`(?m)^\./charmer serve (\S+)$`)
 	refusal   = regexp.MustCompile("is answered (\\d+) with `\"code\": \"(\\w+)\"`")
 )
 
