@@ -162,11 +162,11 @@ func TestALargeCallDiesWithItsWorkerInMidFrame(t *testing.T) {
 		})
 		s.kill(int(lease.Worker.PID), 9)
 		a := <-answers
-		// The pipe has not taken the frame, so the call cannot have begun.
-		a.wantProblem(t, http.StatusBadGateway, "worker_crashed", false)
+		// The pipe has not taken the frame, so the call cannot have begun; on this lease none ever will.
+		a.wantProblem(t, http.StatusGone, "lease_expired", false)
 		a.wantSignal(t, 9)
-		if !a.Problem.Retryable {
-			t.Error("not retryable, though it has not begun")
+		if a.Problem.Retryable {
+			t.Error("retryable, though the lease has ended")
 		}
 		s.gone(lease.Worker.PID)
 		s.whole()
