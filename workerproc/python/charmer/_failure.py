@@ -6,12 +6,17 @@ import importlib
 import os
 import traceback
 from types import TracebackType
-from typing import Dict, Final, FrozenSet, Optional
+from typing import TYPE_CHECKING, Dict, Final, FrozenSet, Optional, Tuple
 
+from ._classes import class_name, is_a
 from ._registry import CommandError, command_error_problem
-from ._text import cut_end, cut_middle
+from ._text import MAX_LINE, cut_end, cut_middle
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
 
 _HERE: Final = os.path.dirname(__file__)
+_errno: Final = OSError.__dict__["errno"].__get__  # past what a class of the app puts in its place
 _NOT_THE_APP: Final[FrozenSet[str]] = frozenset(
     (
         os.path.join(_HERE, "_run.py"),
@@ -34,14 +39,15 @@ def failure_fields(exc: BaseException, limit: int) -> Dict[str, object]:
         The members of an ERROR of kind command_error or exception, with exiting for SystemExit.
     """
     try:
-        if isinstance(exc, CommandError) and not command_error_problem(exc.code, exc.status):
-            code, status = exc.code, exc.status
-            return {"kind": "command_error", **_type_and_message(exc, limit), "code": code, "status": status}
+        if is_a(exc, CommandError):
+            code, status = exc.code, exc.status  # looked at once, since a property may change its mind
+            if not command_error_problem(code, status):
+                return {"kind": "command_error", **_type_and_message(exc, limit), "code": code, "status": status}
     except BaseException:  # a subclass without the attributes, say; it is an exception like any other
         pass
     fields: Dict[str, object] = {"kind": "exception", **_type_and_message(exc, limit)}
     fields["traceback"] = cut_middle(traceback_text(exc), limit)
-    if isinstance(exc, SystemExit):
+    if is_exit(exc):
         fields["exiting"] = True
     return fields
 
@@ -52,39 +58,64 @@ def start_fields(stage: str, exc: BaseException, limit: int) -> Dict[str, object
     return {"kind": "start", "stage": stage, **_type_and_message(exc, limit), "traceback": text}
 
 
+def headline(exc: BaseException) -> str:
+    """Return the class and the message of an exception. Never raises."""
+    told = _type_and_message(exc, MAX_LINE)
+    return f"{told['type']}: {told['message']}"
+
+
 def traceback_text(exc: BaseException) -> str:
     """Format an exception with its traceback, without the frames of this runtime on top. Never raises."""
     try:
         return "".join(traceback.format_exception(type(exc), exc, _trimmed(exc.__traceback__)))
     except BaseException:
         try:
-            return "".join(traceback.format_tb(_trimmed(exc.__traceback__))) + f"{_name(type(exc))}\n"
+            return "".join(traceback.format_tb(_trimmed(exc.__traceback__))) + f"{class_name(type(exc))}\n"
         except BaseException:
             return "the traceback cannot be formatted\n"
 
 
+def is_system_error(exc: BaseException) -> bool:
+    """Tell whether a system call failed: the TimeoutError() of a signal handler has no errno. Never raises."""
+    return is_a(exc, OSError) and _errno(exc) is not None
+
+
+def is_exit(exc: BaseException) -> TypeGuard[SystemExit]:
+    """Tell whether what was raised ends the process. Never raises."""
+    return is_a(exc, SystemExit)
+
+
 def exit_code(exc: SystemExit) -> int:
-    """Return the code with which a process ends that raised exc and caught it nowhere."""
-    code: object = exc.code
-    if code is None:
-        return 0
-    return int(code) if isinstance(code, int) else 1
+    """Return the code with which a process ends that raised exc and caught it nowhere, 0 to 255. Never raises."""
+    try:
+        code: object = exc.code
+        if code is None:
+            return 0
+        if is_a(code, int):
+            number = int.__index__(code)
+            return number & 0xFF if -(1 << 63) <= number < 1 << 63 else 0xFF  # as a C long
+    except BaseException:  # a subclass whose code is a property, say
+        pass
+    return 1
 
 
-def _type_and_message(exc: BaseException, limit: int) -> Dict[str, object]:
-    name = _name(type(exc))
+def ending(exc: BaseException) -> Tuple[int, str]:
+    """Return exit code and last text on stderr of a process that raised exc and caught it nowhere. Never raises."""
+    if not is_exit(exc):
+        return 1, traceback_text(exc)
+    try:
+        code: object = exc.code
+        return exit_code(exc), f"{str.__str__(code)}\n" if is_a(code, str) else ""
+    except BaseException:
+        return 1, ""
+
+
+def _type_and_message(exc: BaseException, limit: int) -> Dict[str, str]:
+    name = class_name(type(exc))
     try:
         return {"type": name, "message": cut_end(str(exc), limit)}
     except BaseException:
         return {"type": name, "message": f"<str() of this {name} fails>"}
-
-
-def _name(kind: type) -> str:
-    try:
-        module, name = str(kind.__module__), str(kind.__qualname__)
-    except BaseException:
-        return "exception"
-    return cut_end(name if module == "builtins" else f"{module}.{name}", 200)
 
 
 def _trimmed(tb: Optional[TracebackType]) -> Optional[TracebackType]:

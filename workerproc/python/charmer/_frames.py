@@ -16,6 +16,7 @@ from threading import RLock
 from time import monotonic
 from typing import Callable, Final, Iterator, List, NoReturn, Tuple, TypeVar, Union
 
+from ._failure import headline, is_system_error
 from ._turns import Turns
 
 CALL: Final = 0x01
@@ -118,11 +119,9 @@ def _uninterrupted(read: Callable[[int, A], R], fd: int, arg: A, stray: Callable
         try:
             # The list is filled inside of one C call, so an exception right behind the read cannot lose its bytes.
             got.extend(map(read, (fd,), (arg,)))
-        except OSError as exc:
-            if exc.errno is not None:  # a handler's TimeoutError() has none
-                raise FrameError(f"cannot read frames: {exc}") from exc
-            stray(exc)
         except BaseException as exc:
+            if is_system_error(exc):
+                raise FrameError(f"cannot read frames: {exc}") from exc
             stray(exc)
     return got[0]
 
@@ -193,7 +192,6 @@ class FrameWriter:
                 rest = memoryview(body)[at:] if at >= 0 else header[at:] + body
                 done.extend(map(_write, (self._fd,), (rest,)))
         except BaseException as exc:
-            failed = isinstance(exc, OSError) and exc.errno is not None
-            if failed or 0 < sum(done) < size:
-                self._die(f"cannot write frames: {exc!r}")
+            if is_system_error(exc) or 0 < sum(done) < size:
+                self._die(f"cannot write frames: {headline(exc)}")
             raise  # by a signal handler of the app, with the frame written or not begun

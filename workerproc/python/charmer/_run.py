@@ -12,7 +12,7 @@ from ._args import misfits, place
 from ._call import CALL, Running, current
 from ._commands import Command, make_command
 from ._encode import encode_fields, explain, result_encoder
-from ._failure import exit_code, failure_fields, traceback_text
+from ._failure import ending, exit_code, failure_fields, is_exit
 from ._frames import ERROR, OVERHEAD, RESULT, FrameError, FrameWriter
 from ._output import Output
 from ._registry import Hook, Registry
@@ -138,7 +138,7 @@ class Runner:
         return RESULT, body
 
     def _failed(self, exc: BaseException) -> Reply:
-        if isinstance(exc, SystemExit):
+        if is_exit(exc):
             self.exit_code = exit_code(exc)
         return ERROR, encode_fields(failure_fields(exc, self._limit))
 
@@ -171,15 +171,9 @@ def _run_hooks(hooks: List[Hook]) -> None:
 
 def _leave_child(exc: Optional[BaseException]) -> NoReturn:
     """End a process that the app forked and that came back here: the call is its parent's to answer."""
-    code = 0
+    code, said = (0, "") if exc is None else ending(exc)
     try:
-        if isinstance(exc, SystemExit):
-            code = exit_code(exc)
-            if isinstance(exc.code, str):
-                sys.stderr.write(f"{exc.code}\n")
-        elif exc is not None:
-            code = 1
-            sys.stderr.write(traceback_text(exc))
+        sys.stderr.write(said)
         sys.stdout.flush()
         sys.stderr.flush()
     finally:

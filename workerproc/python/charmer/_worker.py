@@ -9,9 +9,10 @@ from functools import partial
 from typing import Dict, Final, Iterator, Optional
 
 from . import _guard
+from ._classes import is_a
 from ._commands import describe
 from ._encode import encode_fields
-from ._failure import exit_code, start_fields, traceback_text
+from ._failure import exit_code, is_exit, start_fields, traceback_text
 from ._frames import CALL, ERROR, HELLO, OVERHEAD, PING, PONG, PROGRESS, READY
 from ._frames import Frame, FrameError, FrameWriter, read_frames
 from ._loader import find_app, import_app
@@ -136,7 +137,7 @@ def _stop(runner: Runner, output: Output) -> None:
 
 def _stray(output: Output, exc: BaseException) -> None:
     """Deal with what a signal handler of the app raised while the worker waited: only an exit ends the worker."""
-    if isinstance(exc, (SystemExit, KeyboardInterrupt)):
+    if is_exit(exc) or is_a(exc, KeyboardInterrupt):
         raise exc
     output.log_lines("error", ["a signal handler raised between calls", *traceback_text(exc).splitlines()])
 

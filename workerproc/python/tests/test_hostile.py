@@ -1,0 +1,66 @@
+"""Apps whose objects, exceptions and patches turn against the runtime: each call is answered all the same."""
+
+from __future__ import annotations
+
+import unittest
+
+from tests.harness import APPS, Got, Worker, envelope, frame
+
+APP = str(APPS / "hostile.py")
+
+
+class WithWorker(unittest.TestCase):
+    def setUp(self) -> None:
+        self.worker = Worker(APP)
+        self.addCleanup(self.worker.__exit__, None, None, None)
+        self.worker.ready()
+
+    def healthy(self) -> None:
+        self.assertEqual(self.worker.call("echo", 77, value=["healthy"]), Got("RESULT", 77, ["healthy"]))
+
+
+class Exceptions(WithWorker):
+    def test_those_that_hide_what_they_are_are_answered(self) -> None:
+        cases = {"masked": "hostile.Masked", "nameless": "Nameless", "broken call": "hostile.BrokenCall"}
+        for what, kind in cases.items():
+            with self.subTest(what):
+                body = self.worker.call("raises", what=what).body
+                self.assertEqual((body["kind"], body["type"]), ("exception", kind))
+                self.assertNotIn("exiting", body)
+                self.healthy()
+
+    def test_a_command_error_is_judged_by_what_is_sent(self) -> None:
+        body = self.worker.call("raises", what="fickle").body
+        self.assertEqual((body["kind"], body["code"], body["status"]), ("command_error", "fickle", 404))
+
+    def test_those_from_a_signal_handler_between_calls_are_logged(self) -> None:
+        for what in ("masked", "broken call"):
+            with self.subTest(what):
+                self.worker.call("raises_later", what=what)
+                got = self.worker.next()
+                assert got is not None
+                self.assertEqual(got.body["message"], "a signal handler raised between calls")
+                self.worker.call_with_logs("echo", value=1)
+                self.healthy()
+
+    def test_a_forked_child_that_raises_them_ends(self) -> None:
+        for what, code in (("masked", 1), ("closed exit", 1), ("masked exit", 3), ("great exit", 255)):
+            with self.subTest(what):
+                self.assertEqual(self.worker.call("raises_in_child", what=what), Got("RESULT", 1, code))
+                self.healthy()
+
+
+class Exits(unittest.TestCase):
+    def test_one_that_hides_its_code_is_answered_and_then_obeyed(self) -> None:
+        for what, code in (("closed exit", 1), ("masked exit", 3), ("great exit", 255)):
+            with self.subTest(what), Worker(APP) as worker:
+                worker.ready()
+                worker.send(frame("CALL", 1, envelope("raises", {"what": what})))
+                body = worker.reply()[1].body
+                self.assertEqual((body["kind"], body["exiting"]), ("exception", True))
+                self.assertEqual(worker.rest(), [])
+                self.assertEqual(worker.wait(), code)
+
+
+if __name__ == "__main__":
+    unittest.main()
