@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Final, List, Mapping, Tuple
+from math import isinf
+from typing import Any, Dict, Final, Iterable, Iterator, List, Mapping, Tuple
 
 from ._commands import Command
 
@@ -11,19 +12,38 @@ _MAX_POINTER: Final = 200
 
 
 def misfits(command: Command, args: Mapping[str, object]) -> List[Dict[str, str]]:
-    """Say what is wrong with the arguments of a call.
+    """Say what is wrong with the names of the arguments of a call.
 
     Returns:
         A list of `{"pointer": JSON pointer into args, "detail": sentence}`, empty if the arguments fit.
     """
     wrong: List[Dict[str, str]] = []
     if not command.variadic:
-        wrong += [_misfit(name, "unknown argument") for name in args if name not in command.allowed]
-    wrong += [_misfit(p.name, "is required") for p in command.parameters if p.required and p.name not in args]
-    if len(wrong) > _MAX_ERRORS:
-        more = len(wrong) - _MAX_ERRORS
-        wrong[_MAX_ERRORS:] = [{"pointer": "", "detail": f"and {more} more do not fit"}]
-    return wrong
+        wrong += [_misfit([name], "unknown argument") for name in args if name not in command.allowed]
+    wrong += [_misfit([p.name], "is required") for p in command.parameters if p.required and p.name not in args]
+    return _first(wrong, len(wrong))
+
+
+def overflows(args: Dict[str, Any]) -> List[Dict[str, str]]:
+    """Point at the numbers that are too large for a float, as misfits does: those that were decoded as infinite."""
+    wrong: List[Dict[str, str]] = []
+    found = 0
+    path: List[object] = []
+    levels: List[Iterator[Tuple[object, Any]]] = [iter(args.items())]
+    while levels:
+        for step, value in levels[-1]:
+            if isinstance(value, (dict, list)):
+                path.append(step)
+                levels.append(iter(value.items() if isinstance(value, dict) else enumerate(value)))
+                break
+            if isinstance(value, float) and isinf(value):
+                found += 1
+                if found <= _MAX_ERRORS:
+                    wrong.append(_misfit([*path, step], "a number is too large for a float"))
+        else:
+            levels.pop()
+            del path[-1:]
+    return _first(wrong, found)
 
 
 def place(command: Command, args: Dict[str, Any]) -> Tuple[List[object], Dict[str, Any]]:
@@ -33,5 +53,18 @@ def place(command: Command, args: Dict[str, Any]) -> Tuple[List[object], Dict[st
     return by_position, {name: value for name, value in args.items() if name not in names}
 
 
-def _misfit(name: str, detail: str) -> Dict[str, str]:
-    return {"pointer": "/" + name[:_MAX_POINTER].replace("~", "~0").replace("/", "~1"), "detail": detail}
+def _first(wrong: List[Dict[str, str]], found: int) -> List[Dict[str, str]]:
+    if found > _MAX_ERRORS:
+        wrong[_MAX_ERRORS:] = [{"pointer": "", "detail": f"and {found - _MAX_ERRORS} more do not fit"}]
+    return wrong
+
+
+def _misfit(path: Iterable[object], detail: str) -> Dict[str, str]:
+    """Point at a value; if that takes too much, at the last around it which does not."""
+    pointer = ""
+    for step in path:
+        token = "/" + str(step)[:_MAX_POINTER].replace("~", "~0").replace("/", "~1")
+        if pointer and len(pointer) + len(token) > _MAX_POINTER:
+            break
+        pointer += token
+    return {"pointer": pointer, "detail": detail}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from functools import partial
+from json import JSONDecodeError
 from typing import Any, Callable, Dict, Final, List, NoReturn, Optional, Tuple
 
-from ._args import misfits, place
+from ._args import misfits, overflows, place
 from ._call import CALL, Running, current
 from ._commands import Command, make_command
+from ._decode import decode
 from ._encode import encode_fields, explain, result_encoder
 from ._failure import ending, exit_code, failure_fields, is_exit
 from ._frames import ERROR, OVERHEAD, RESULT, FrameError, FrameWriter
@@ -21,7 +22,6 @@ from ._text import cut_end, text_limit
 Reply = Tuple[int, bytes]
 """Kind and body of the frame that answers a call."""
 
-_decode: Final = json.JSONDecoder().raw_decode
 _recursion_limit: Final = sys.getrecursionlimit
 _MIN_RECURSION: Final = 500
 """Depth that this runtime may need; an app that sets a lower limit gets this one."""
@@ -67,8 +67,8 @@ class Runner:
             FrameError: The body is not the JSON that the protocol names.
         """
         try:
-            envelope = _read_json(text)
-        except json.JSONDecodeError as exc:
+            envelope, overflown = decode(text)
+        except JSONDecodeError as exc:
             raise FrameError(f"body of a CALL is not JSON: {exc}") from exc
         except (ValueError, RecursionError, MemoryError) as exc:  # JSON, but more than this interpreter takes
             wrong = {"pointer": "", "detail": f"Python cannot read them: {type(exc).__name__}: {exc}"}
@@ -85,6 +85,8 @@ class Runner:
         names = args.keys()
         if not (command.required <= names and (command.variadic or names <= command.allowed)):
             errors = misfits(command, args)
+            return self._error("invalid_args", f"arguments do not fit {command.name}", errors=errors)
+        if overflown and (errors := overflows(args)):
             return self._error("invalid_args", f"arguments do not fit {command.name}", errors=errors)
         return self._perform(command, args, (envelope, arrived))
 
@@ -148,16 +150,6 @@ class Runner:
         if len(body) + OVERHEAD > self._max_frame:
             body = encode_fields({"kind": kind, "message": fields["message"]})
         return ERROR, body
-
-
-def _read_json(text: str) -> Any:
-    try:
-        value, end = _decode(text)  # the quick way, which takes no white space around the text
-        if end == len(text):
-            return value
-    except json.JSONDecodeError:
-        pass
-    return json.loads(text)
 
 
 def _run_hooks(hooks: List[Hook]) -> None:

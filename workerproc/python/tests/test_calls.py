@@ -90,6 +90,30 @@ class Arguments(WithWorker):
             self.assertEqual(got.body["errors"][0]["pointer"], "")
             self.healthy()
 
+    def test_numbers_that_are_too_large_for_a_float_are_pointed_at(self) -> None:
+        too_large = "a number is too large for a float"
+        deep = '{"a":[' * 200 + "-1E999" + "]}" * 200
+        cases: Dict[str, Dict[str, str]] = {
+            "1e400": {"/value": too_large},
+            "9" * 400 + ".5": {"/value": too_large},
+            "9" * 250 + "e99": {"/value": too_large},
+            '[1, {"a/b": [1e308, 1e309]}, 1e-400]': {"/value/1/a~1b/1": too_large},
+            '{"c": -1e00400, "d": [[2E+999]]}': {"/value/c": too_large, "/value/d/0/0": too_large},
+            deep: {"/value" + "/a/0" * 48 + "/a": too_large},
+            "[" + "1e999," * 20 + "1]": {**{f"/value/{n}": too_large for n in range(16)}, "": "and 4 more do not fit"},
+        }
+        for text, wanted in cases.items():
+            with self.subTest(text[:60]):
+                body = b'{"command":"echo","new":1e400,"args":{"value":' + text.encode() + b"}}"
+                self.worker.send(frame("CALL", 1, body))
+                got = self.worker.reply()[1]
+                self.assertEqual((got.kind, got.body["kind"]), ("ERROR", "invalid_args"))
+                self.assertEqual({error["pointer"]: error["detail"] for error in got.body["errors"]}, wanted)
+        for text, value in (("1.5e308", 1.5e308), ('"1e400"', "1e400"), ("-1e-999", 0), ("9" * 400, int("9" * 400))):
+            body = b'{"command":"echo","new":1e400,"args":{"value":' + text.encode() + b"}}"
+            self.worker.send(frame("CALL", 1, body))
+            self.assertEqual(self.worker.reply()[1], Got("RESULT", 1, value))
+
     def test_a_lone_surrogate_in_the_arguments_reaches_the_command(self) -> None:
         self.worker.send(frame("CALL", 4, envelope("size", {"text": "\ud800"})))
         self.assertEqual(self.worker.reply()[1].body, 1)
@@ -262,6 +286,7 @@ class OutOfStep(unittest.TestCase):
             "unknown kind": frame("READY", 1),
             "not UTF-8": frame("CALL", 1, b'{"command":"\xff"}'),
             "not JSON": frame("CALL", 1, b'{"command":'),
+            "not a number of JSON": frame("CALL", 1, b'{"command":"echo","args":{"value":[NaN]}}'),
             "two JSON texts": frame("CALL", 1, b"{}{}"),
             "no object": frame("CALL", 1, b"[]"),
             "neither command nor hook": frame("CALL", 1, b'{"args":{}}'),

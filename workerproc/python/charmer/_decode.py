@@ -1,0 +1,47 @@
+"""JSON in: the body of a CALL frame."""
+
+from __future__ import annotations
+
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, Final, NoReturn, Tuple
+
+
+def decode(text: str) -> Tuple[Any, bool]:
+    """Decode one JSON text.
+
+    Returns:
+        The value, and whether it holds numbers that a float cannot: they are infinite in it.
+
+    Raises:
+        JSONDecodeError: It is not JSON. NaN and Infinity are not.
+        ValueError, RecursionError, MemoryError: It is JSON, but more than this interpreter takes.
+    """
+    try:
+        return _decode(_strict, text), False
+    except OverflowError:
+        return _decode(_lax, text), True
+
+
+def _decode(decoder: JSONDecoder, text: str) -> Any:
+    try:
+        value, end = decoder.raw_decode(text)  # the quick way, which takes no white space around the text
+        if end == len(text):
+            return value
+    except JSONDecodeError:
+        pass
+    return decoder.decode(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number:  # nan if it is infinite, else 0
+        raise OverflowError
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise JSONDecodeError(f"{name} is not JSON", name, 0)
+
+
+_strict: Final = JSONDecoder(parse_float=_finite, parse_constant=_no_constant)
+_lax: Final = JSONDecoder(parse_constant=_no_constant)
