@@ -12,7 +12,8 @@ from ._args import misfits, overflows, place
 from ._call import CALL, Running, current
 from ._commands import Command, make_command
 from ._decode import decode
-from ._encode import encode_fields, explain, result_encoder
+from ._encode import encode_fields, result_encoder
+from ._explain import explain
 from ._failure import ending, exit_code, failure_fields, is_exit
 from ._frames import ERROR, OVERHEAD, RESULT, FrameError, FrameWriter
 from ._output import Output

@@ -9,7 +9,8 @@ import unittest
 from collections import OrderedDict
 from typing import Any, Dict, List, Mapping, NamedTuple
 
-from charmer._encode import encode_fields, explain, result_encoder
+from charmer._encode import encode_fields, result_encoder
+from charmer._explain import explain
 
 
 class Point(NamedTuple):
