@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from typing import Dict, Final, Iterator, List, Optional, Tuple, cast
+from math import isfinite
+from typing import Dict, Final, Iterator, List, Optional, Tuple
+
+from ._classes import class_name, is_a
+from ._failure import headline
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_PATH: Final = 300
@@ -14,6 +17,9 @@ _MAX_PATH: Final = 300
 def explain(value: object, error: BaseException) -> str:
     """Say why a result could not be encoded, and where in it.
 
+    Lets nothing pass that is an Exception, whatever the result does when looked at; an exit which a signal handler
+    asks for meanwhile is none.
+
     Args:
         value: The result.
         error: What encoding it raised.
@@ -21,6 +27,14 @@ def explain(value: object, error: BaseException) -> str:
     Returns:
         A sentence such as "result.rows[3].score is nan, which JSON cannot carry".
     """
+    try:
+        found = _search(value, error)
+    except Exception:
+        found = None
+    return found or f"result cannot be encoded as JSON: {headline(error)}"
+
+
+def _search(value: object, error: BaseException) -> Optional[str]:
     depth = 0
     path: List[str] = []
     inside: Dict[int, int] = {}  # id of a container on the path: its depth
@@ -33,10 +47,9 @@ def explain(value: object, error: BaseException) -> str:
             fault = f"refers back to {_join(path[: inside[id(item)] + 1])}"
         if fault:
             return f"{_join(path)} {fault}, which JSON cannot carry"
-        if isinstance(item, (dict, list, tuple)):
-            container = cast("object", item)
-            inside[id(container)] = len(path) - 1
-            iterators.append((id(container), _items(container)))
+        if is_a(item, dict) or is_a(item, list) or is_a(item, tuple):
+            inside[id(item)] = len(path) - 1
+            iterators.append((id(item), _items(item)))
             depth = max(depth, len(iterators))
         else:
             path.pop()
@@ -49,30 +62,28 @@ def explain(value: object, error: BaseException) -> str:
             del inside[iterators.pop()[0]]
         else:
             break
-    if isinstance(error, RecursionError):
+    if is_a(error, RecursionError):
         return f"result is nested {depth} levels deep, which is more than JSON encoding takes"
-    return f"result cannot be encoded as JSON: {type(error).__name__}: {error}"
+    return None
 
 
 def _fault(item: object) -> Optional[str]:
     """Say what is wrong with a value or with the keys of a dict, not with what it contains."""
-    if item is None or isinstance(item, bool):
+    if item is None or is_a(item, bool) or is_a(item, list) or is_a(item, tuple):
         return None
-    if isinstance(item, str):
+    if is_a(item, str):
         return _surrogate(item) and f"has {_surrogate(item)}"
-    if isinstance(item, int):
+    if is_a(item, int):
         return _digits(item) and f"is {_digits(item)}"
-    if isinstance(item, float):
-        return None if math.isfinite(item) else f"is {float.__repr__(item)}"
-    if isinstance(item, (list, tuple)):
-        return None
-    if not isinstance(item, dict):
+    if is_a(item, float):
+        return None if isfinite(item) else f"is {float.__repr__(item)}"
+    if not is_a(item, dict):
         return f"is {_a(item)}"
-    for key in cast("Dict[object, object]", item):
-        if isinstance(key, str):
+    for key in item:
+        if is_a(key, str):
             if _surrogate(key):
                 return f"has a key with {_surrogate(key)}"
-        elif isinstance(key, (int, float)):
+        elif is_a(key, int) or is_a(key, float):
             if _fault(key):
                 return f"has a key that {_fault(key)}"
         elif key is not None:
@@ -89,23 +100,22 @@ def _digits(number: int) -> Optional[str]:
     try:
         int.__repr__(number)
     except ValueError:
-        return f"an int of {number.bit_length()} bits"
+        return f"an int of {int.bit_length(number)} bits"
     return None
 
 
 def _a(item: object) -> str:
-    kind = type(item)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name = class_name(type(item))
     return f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
 
 
 def _items(container: object) -> Iterator[Tuple[str, object]]:
-    if isinstance(container, dict):
-        for key, item in cast("Dict[object, object]", container).items():
-            text = key if isinstance(key, str) else str(key)
+    if is_a(container, dict):
+        for key, item in container.items():
+            text = str.__str__(key) if is_a(key, str) else str(key)
             yield f".{text}" if text.isidentifier() else f"[{_quote(text)}]", item
-    else:
-        for index, item in enumerate(cast("List[object]", container)):
+    elif is_a(container, list) or is_a(container, tuple):
+        for index, item in enumerate(container):
             yield f"[{index}]", item
 
 

@@ -50,6 +50,37 @@ class Exceptions(WithWorker):
                 self.healthy()
 
 
+class Results(WithWorker):
+    def test_those_that_hide_what_they_are_are_named(self) -> None:
+        cases = {
+            "mock of a dict": "result[0] is an unittest.mock.Mock, which JSON cannot carry",
+            "mock of a list": "result is an unittest.mock.Mock, which JSON cannot carry",
+            "mock of an int as key": "result has a key that is an unittest.mock.Mock, which JSON cannot carry",
+            "hidden": "result.a is a hostile.Hidden, which JSON cannot carry",
+            "hidden class": "result[0] is a HiddenClass, which JSON cannot carry",
+        }
+        for what, message in cases.items():
+            with self.subTest(what):
+                body = self.worker.call("returns", what=what).body
+                self.assertEqual((body["kind"], body["message"]), ("bad_result", message))
+                self.healthy()
+
+    def test_those_that_cannot_be_looked_into_are_refused_with_what_was_raised(self) -> None:
+        rude = "hostile.Rude: <str() of this hostile.Rude fails>"
+        cases = {
+            "closed dict": rude,
+            "closed list": rude,
+            "torn dict": "ValueError: items must return 2-tuples",
+            "bad key": "ValueError: Out of range float values are not JSON compliant",
+        }
+        for what, raised in cases.items():
+            with self.subTest(what):
+                body = self.worker.call("returns", what=what).body
+                self.assertEqual(body["kind"], "bad_result")
+                self.assertEqual(body["message"][:80], f"result cannot be encoded as JSON: {raised}"[:80])
+                self.healthy()
+
+
 class Exits(unittest.TestCase):
     def test_one_that_hides_its_code_is_answered_and_then_obeyed(self) -> None:
         for what, code in (("closed exit", 1), ("masked exit", 3), ("great exit", 255)):

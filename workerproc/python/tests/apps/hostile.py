@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List
+from unittest import mock
 
 from charmer import CommandError, command
 
@@ -56,6 +57,51 @@ class BrokenCall(OSError):
     __class__ = property(refuse)
 
 
+class Rude(Exception):
+    def __str__(self) -> str:
+        return str(refuse(self))
+
+
+class Hidden:
+    __class__ = property(refuse)
+
+
+class HiddenClass(metaclass=Meta):
+    pass
+
+
+class ClosedDict(Dict[str, object]):
+    def items(self) -> Any:
+        raise Rude
+
+
+class TornDict(Dict[str, object]):
+    def items(self) -> Any:
+        return [1, 2]
+
+
+class BadKey(int):
+    def __str__(self) -> str:
+        return str(refuse(self))
+
+
+class ClosedList(List[object]):
+    def __iter__(self) -> Any:
+        raise Rude
+
+
+RETURNED: Dict[str, Callable[[], object]] = {
+    "mock of a dict": lambda: [mock.Mock(spec=dict)],
+    "mock of a list": lambda: mock.Mock(spec=list),
+    "mock of an int as key": lambda: {mock.Mock(spec=int): 1},
+    "hidden": lambda: {"a": Hidden()},
+    "hidden class": lambda: [HiddenClass()],
+    "closed dict": lambda: [ClosedDict(a=1)],
+    "torn dict": lambda: [TornDict(a=1)],
+    "bad key": lambda: {"rows": {BadKey(1): float("nan")}},
+    "closed list": lambda: [ClosedList([1])],
+}
+
 RAISED: Dict[str, Callable[[], BaseException]] = {
     "masked": Masked,
     "nameless": Nameless,
@@ -70,6 +116,11 @@ RAISED: Dict[str, Callable[[], BaseException]] = {
 @command
 def echo(value: object) -> object:
     return value
+
+
+@command
+def returns(what: str) -> object:
+    return RETURNED[what]()
 
 
 @command
