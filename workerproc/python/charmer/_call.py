@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from contextvars import ContextVar
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Dict, Final, Optional, Tuple
 
 from ._registry import REGISTRY
@@ -40,7 +40,7 @@ class Call:
 
     def remaining(self) -> float:
         """Return the seconds until the deadline, never less than 0."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - monotonic())
 
 
 def current() -> Call:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from json.encoder import encode_basestring
 from math import isfinite
 from typing import Dict, Final, Iterator, List, Optional, Tuple
 
@@ -120,7 +120,7 @@ def _items(container: object) -> Iterator[Tuple[str, object]]:
 
 
 def _quote(text: str) -> str:
-    return json.dumps(text if len(text) <= 40 else text[:40] + "…", ensure_ascii=False)
+    return encode_basestring(text if len(text) <= 40 else text[:40] + "…")
 
 
 def _join(path: List[str]) -> str:

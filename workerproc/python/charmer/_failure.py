@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeGuard
 
 _HERE: Final = os.path.dirname(__file__)
+_format: Final = traceback.format_exception
 _errno: Final = OSError.__dict__["errno"].__get__  # past what a class of the app puts in its place
 _NOT_THE_APP: Final[FrozenSet[str]] = frozenset(
     (
@@ -67,7 +68,7 @@ def headline(exc: BaseException) -> str:
 def traceback_text(exc: BaseException) -> str:
     """Format an exception with its traceback, without the frames of this runtime on top. Never raises."""
     try:
-        return "".join(traceback.format_exception(type(exc), exc, _trimmed(exc.__traceback__)))
+        return "".join(_format(type(exc), exc, _trimmed(exc.__traceback__)))
     except BaseException:
         try:
             return "".join(traceback.format_tb(_trimmed(exc.__traceback__))) + f"{class_name(type(exc))}\n"

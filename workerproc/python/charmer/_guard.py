@@ -22,6 +22,11 @@ EXIT_BROKEN: Final = 70
 """Exit code of a worker whose frame stream is out of step, or gone. Source: EX_SOFTWARE of sysexits.h."""
 
 _FIRST_PRIVATE: Final = 10  # descriptors below belong to the protocol
+_close: Final = os.close
+_disable: Final = faulthandler.disable
+_exit: Final = os._exit
+_unregister: Final = faulthandler.unregister
+_write: Final = os.write
 
 
 def arm_lifeline() -> None:
@@ -80,10 +85,10 @@ class LastWords:
         """Write a line and end the process at once."""
         if self.fd is not None:
             try:
-                os.write(self.fd, f"charmer worker: {message}\n".encode("utf-8", "backslashreplace"))
+                _write(self.fd, f"charmer worker: {message}\n".encode("utf-8", "backslashreplace"))
             except OSError:
                 pass
-        os._exit(EXIT_BROKEN)
+        _exit(EXIT_BROKEN)
 
 
 def last_words() -> LastWords:
@@ -129,11 +134,11 @@ def guard_forks(words: LastWords, stack_signal: Optional[int], cut_off: Callable
             return
         cut_off()
         if stack_signal is not None:
-            faulthandler.unregister(stack_signal)
-        faulthandler.disable()
+            _unregister(stack_signal)
+        _disable()
         while owned:
             try:
-                os.close(owned.pop())
+                _close(owned.pop())
             except OSError:
                 pass
 

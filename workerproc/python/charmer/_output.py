@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _MAX_LOGGER: Final = 200
+_write: Final = os.write
 
 
 class LineBuffer(io.BufferedIOBase):
@@ -44,7 +45,7 @@ class LineBuffer(io.BufferedIOBase):
         if self._raw:
             rest = data
             while rest:
-                rest = rest[os.write(self._fd, rest) :]
+                rest = rest[_write(self._fd, rest) :]
         else:
             self._turns.put(data)
         return len(data)

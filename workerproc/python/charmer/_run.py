@@ -23,7 +23,9 @@ from ._text import cut_end, text_limit
 Reply = Tuple[int, bytes]
 """Kind and body of the frame that answers a call."""
 
+_exit: Final = os._exit
 _recursion_limit: Final = sys.getrecursionlimit
+_set_recursion_limit: Final = sys.setrecursionlimit
 _MIN_RECURSION: Final = 500
 """Depth that this runtime may need; an app that sets a lower limit gets this one."""
 
@@ -104,13 +106,13 @@ class Runner:
             else:
                 value = command.function(**args)
             if _recursion_limit() < _MIN_RECURSION:
-                sys.setrecursionlimit(_MIN_RECURSION)
+                _set_recursion_limit(_MIN_RECURSION)
             if self._writer.dead:
                 _leave_child(None)
             reply = self._result(value)
         except BaseException as exc:
             if _recursion_limit() < _MIN_RECURSION:
-                sys.setrecursionlimit(_MIN_RECURSION)
+                _set_recursion_limit(_MIN_RECURSION)
             if self._writer.dead:
                 _leave_child(exc)
             reply = self._failed(exc)
@@ -170,4 +172,4 @@ def _leave_child(exc: Optional[BaseException]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
-        os._exit(code)
+        _exit(code)

@@ -59,7 +59,7 @@ def main() -> None:
         runner = Runner(REGISTRY, writer, output, max_frame)
         writer.send(HELLO, _hello(stack_signal))
         if not _start(runner, writer, max_frame):
-            sys.exit(1)
+            raise SystemExit(1)
         frames = read_frames(_guard.FRAMES_IN, max_frame, partial(_stray, output))
         code = _serve(frames, runner, writer)
         _stop(runner, output)
@@ -69,7 +69,7 @@ def main() -> None:
         words.die(str(exc))
     except Exception as exc:
         words.die(traceback_text(exc))
-    sys.exit(code)
+    raise SystemExit(code)
 
 
 def _start(runner: Runner, writer: FrameWriter, max_frame: int) -> bool:

@@ -81,6 +81,30 @@ class Results(WithWorker):
                 self.healthy()
 
 
+class Patches(WithWorker):
+    def test_an_app_that_takes_the_standard_library_away_is_still_answered(self) -> None:
+        self.worker.call("patch")
+        self.healthy()
+        body = self.worker.call("returns", what="key to quote").body
+        self.assertEqual(body["message"], 'result["a b"][0] is nan, which JSON cannot carry')
+        self.assertIn("ValueError: plain", self.worker.call("raises", what="plain").body["traceback"])
+        self.assertTrue(0 < self.worker.call("remaining").body <= 30)
+        self.assertEqual(self.worker.call("lower_recursion_limit").body, None)
+        self.assertEqual(self.worker.call("raises_in_child", what="exit").body, 3)
+        self.worker.send(frame("CALL", 5, b' {"command":"echo","args":{"value":1}} '))
+        self.assertEqual(self.worker.reply()[1], Got("RESULT", 5, 1))
+        self.worker.call("raises", what="exit")
+        self.assertEqual(self.worker.rest(), [])
+        self.assertEqual(self.worker.wait(), 3)
+
+    def test_a_stream_out_of_step_still_ends_the_worker(self) -> None:
+        self.worker.call("patch")
+        self.worker.send(frame("CALL", 1, b'{"command":'))
+        self.assertEqual(self.worker.rest(), [])
+        self.assertEqual(self.worker.wait(), 70)
+        self.assertRegex(self.worker.stderr(), "^charmer worker: body of a CALL is not JSON: .*\n$")
+
+
 class Exits(unittest.TestCase):
     def test_one_that_hides_its_code_is_answered_and_then_obeyed(self) -> None:
         for what, code in (("closed exit", 1), ("masked exit", 3), ("great exit", 255)):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import signal
+import sys
+import time
+import traceback
+from types import ModuleType
 from typing import Any, Callable, Dict, List
 from unittest import mock
 
-from charmer import CommandError, command
+from charmer import CommandError, command, current
 
 
 def refuse(_: object) -> Any:
@@ -90,6 +96,15 @@ class ClosedList(List[object]):
         raise Rude
 
 
+PATCHED: Dict[ModuleType, str] = {
+    json: "dumps loads JSONDecodeError JSONDecoder JSONEncoder decoder encoder",
+    math: "inf isfinite isinf",
+    os: "_exit close read readv write writev",
+    sys: "exit getrecursionlimit setrecursionlimit",
+    time: "monotonic time",
+    traceback: "format_exception",
+}
+
 RETURNED: Dict[str, Callable[[], object]] = {
     "mock of a dict": lambda: [mock.Mock(spec=dict)],
     "mock of a list": lambda: mock.Mock(spec=list),
@@ -100,6 +115,7 @@ RETURNED: Dict[str, Callable[[], object]] = {
     "torn dict": lambda: [TornDict(a=1)],
     "bad key": lambda: {"rows": {BadKey(1): float("nan")}},
     "closed list": lambda: [ClosedList([1])],
+    "key to quote": lambda: {"a b": [float("nan")]},
 }
 
 RAISED: Dict[str, Callable[[], BaseException]] = {
@@ -107,6 +123,8 @@ RAISED: Dict[str, Callable[[], BaseException]] = {
     "nameless": Nameless,
     "closed exit": Closed,
     "masked exit": lambda: MaskedExit(3),
+    "plain": lambda: ValueError("plain"),
+    "exit": lambda: SystemExit(3),
     "great exit": lambda: SystemExit(1 << 100),
     "fickle": Fickle,
     "broken call": BrokenCall,
@@ -146,3 +164,24 @@ def raises_later(what: str) -> None:
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, 0.02)
+
+
+@command
+def patch() -> None:
+    """Take away what the runtime might call."""
+    for module, names in PATCHED.items():
+        for name in names.split():
+            setattr(module, name, None)
+
+
+@command
+def remaining() -> float:
+    return current().remaining()
+
+
+@command
+def lower_recursion_limit() -> None:
+    limit(100)
+
+
+limit = sys.setrecursionlimit
