@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import json.encoder
 import re
+from itertools import accumulate
 from typing import Callable, Dict, Final, Mapping, Optional, Tuple
 
+MAX_DEPTH: Final = 10_000
+"""Levels of arrays and objects that a body may have. Source: docs/protocol.md, section 2."""
+
 _ENCODER: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_MARKS: Final = bytes(set(range(256)) - _STEPS.keys() - {ord('"')})
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -19,6 +25,25 @@ def encode_fields(fields: Mapping[str, object]) -> bytes:
     except UnicodeEncodeError:
         # In a JSON text they stand in strings only, where the doubled backslash is read as one.
         return _SURROGATE.sub(lambda found: f"\\\\u{ord(found[0]):04x}", text).encode("utf-8")
+
+
+def depth(body: bytes) -> int:
+    """Measure how deep arrays and objects lie in one another: 0 for a number, 1 for `[]`.
+
+    Args:
+        body: One JSON text in UTF-8.
+    """
+    quoted = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _NO_MARKS)
+    outside = quoted.replace(b'""', b"").split(b'"')[::2]  # without the many strings that hold no bracket
+    return max(accumulate(map(_STEPS.__getitem__, b"".join(outside))), default=0)
+
+
+def excess_depth(body: bytes) -> int:
+    """Return how deep a JSON text is nested if that is more than MAX_DEPTH, else 0; cheap for those that cannot be."""
+    if len(body) < 2 * MAX_DEPTH or body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
+        return 0
+    levels = depth(body)
+    return levels if levels > MAX_DEPTH else 0
 
 
 def _make_encoder(open_containers: Optional[Dict[int, object]]) -> Callable[[object], str]:

@@ -12,7 +12,7 @@ from ._args import misfits, overflows, place
 from ._call import CALL, Running, current
 from ._commands import Command, make_command
 from ._decode import decode
-from ._encode import encode_fields, result_encoder
+from ._encode import MAX_DEPTH, encode_fields, excess_depth, result_encoder
 from ._explain import explain
 from ._failure import ending, exit_code, failure_fields, is_exit
 from ._frames import ERROR, OVERHEAD, RESULT, FrameError, FrameWriter
@@ -139,6 +139,10 @@ class Runner:
         size = len(body) + OVERHEAD
         if size > self._max_frame:
             message = f"result takes {size:,} bytes as a frame, and the largest allowed is {self._max_frame:,}"
+            return self._error("bad_result", message)
+        levels = excess_depth(body)
+        if levels:
+            message = f"result is nested {levels:,} levels deep, and the deepest allowed is {MAX_DEPTH:,}"
             return self._error("bad_result", message)
         return RESULT, body
 

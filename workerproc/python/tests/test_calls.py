@@ -172,6 +172,21 @@ class BadResults(WithWorker):
             self.assertEqual(worker.call("echo", value=1).body, 1)
 
 
+    def test_one_that_is_nested_deeper_than_the_pool_reads_says_so(self) -> None:
+        self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
+        sys.setrecursionlimit(1_000_000)  # this side reads it as well
+        deepest = 100 if sys.version_info >= (3, 12) else 10_000  # those have a limit of their own, in C
+        for levels, text, wide in ((deepest, "", 0), (deepest, "[{" * 20_000, 0), (3, "", 20_000)):
+            self.assertEqual(self.worker.call("nested", levels=levels, text=text, wide=wide).kind, "RESULT")
+        for levels in (10_001, 20_000):
+            body = self.worker.call("nested", levels=levels, text="]" * 20_000).body
+            self.assertEqual(body["kind"], "bad_result")
+            if deepest == 10_000:
+                wanted = f"result is nested {levels:,} levels deep, and the deepest allowed is 10,000"
+                self.assertEqual(body["message"], wanted)
+            self.healthy()
+
+
 class Exceptions(WithWorker):
     def test_type_message_and_the_apps_own_frames_are_told(self) -> None:
         body = self.worker.call("divide", a=1, b=0).body

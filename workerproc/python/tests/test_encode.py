@@ -9,7 +9,7 @@ import unittest
 from collections import OrderedDict
 from typing import Any, Dict, List, Mapping, NamedTuple
 
-from charmer._encode import encode_fields, result_encoder
+from charmer._encode import depth, encode_fields, excess_depth, result_encoder
 from charmer._explain import explain
 
 
@@ -66,6 +66,31 @@ class Encoding(unittest.TestCase):
     def test_fields_with_lone_surrogates_are_escaped_and_not_refused(self) -> None:
         body = encode_fields({"message": 'a\ud800"\udfff ß\\'})
         self.assertEqual(json.loads(body), {"message": 'a\\ud800"\\udfff ß\\'})
+
+
+class Depth(unittest.TestCase):
+    def test_it_is_that_of_the_deepest_value(self) -> None:
+        cases = {
+            "1": 0,
+            "[]": 1,
+            "{}": 1,
+            "[[],[[]],[]]": 3,
+            '{"a":[{"b":1},[[2]]],"c":{}}': 4,
+            r'["[[[","\\","\"[[[","\\\"[[[","[[\\",["]]"]]': 2,
+            r'["[","]",[],"]]","\"","[[[[","",["","[\u005b\n"]]': 2,
+            '{"[[":["{{ß{{"],"]]":[[]]}': 3,
+            "[" * 30_000 + "]" * 30_000: 30_000,
+        }
+        for text, wanted in cases.items():
+            with self.subTest(text[:40]):
+                if wanted < 100:
+                    json.loads(text)
+                self.assertEqual(depth(text.encode()), wanted)
+
+    def test_only_what_is_too_deep_is_measured(self) -> None:
+        cases = ((10_000, "", 0), (10_001, "", 10_001), (9_999, ",[]" * 9, 0), (1, ",{}" * 20_000, 0))
+        for levels, beside, wanted in cases:
+            self.assertEqual(excess_depth(("[" * levels + "1" + beside + "]" * levels).encode()), wanted)
 
 
 class Explaining(unittest.TestCase):

@@ -126,6 +126,16 @@ def returns(what: str) -> object:
 
 
 @command
+def nested(levels: int, text: str = "", wide: int = 0) -> List[Any]:
+    """Return lists in one another, whatever recursion that takes, with a text and some lists beside them."""
+    value: List[Any] = [text, *([] for _ in range(wide))]
+    for _ in range(levels - 1):
+        value = [value]
+    sys.setrecursionlimit(1_000_000)
+    return value
+
+
+@command
 def raises(what: str) -> None:
     errors: Dict[str, BaseException] = {
         "rude": Rude(),
