@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Final, List, NoReturn, Optional, Tuple
 
 from ._args import misfits, overflows, place
 from ._call import CALL, Running, current
+from ._classes import class_name
 from ._commands import Command, make_command
 from ._decode import decode
 from ._encode import MAX_DEPTH, encode_fields, excess_depth, result_encoder
@@ -135,15 +136,15 @@ class Runner:
         try:
             body = self._encode(value).encode("utf-8")
         except Exception as exc:
-            return self._error("bad_result", explain(value, exc))
+            return self._error("bad_result", explain(value, exc), type=class_name(type(exc)))
         size = len(body) + OVERHEAD
         if size > self._max_frame:
             message = f"result takes {size:,} bytes as a frame, and the largest allowed is {self._max_frame:,}"
-            return self._error("bad_result", message)
+            return self._error("bad_result", message, type="ValueError")
         levels = excess_depth(body)
         if levels:
             message = f"result is nested {levels:,} levels deep, and the deepest allowed is {MAX_DEPTH:,}"
-            return self._error("bad_result", message)
+            return self._error("bad_result", message, type="ValueError")
         return RESULT, body
 
     def _failed(self, exc: BaseException) -> Reply:

@@ -126,6 +126,11 @@ class Arguments(WithWorker):
 
 class BadResults(WithWorker):
     def test_each_names_its_place_and_the_worker_lives_on(self) -> None:
+        types = {
+            **dict.fromkeys(("nan", "infinity", "cycle", "nan key"), "ValueError"),
+            **dict.fromkeys(("surrogate", "surrogate key"), "UnicodeEncodeError"),
+            "deep": "RecursionError",
+        }
         cases = {
             "nan": "result.rows[3].score is nan, which JSON cannot carry",
             "infinity": "result[0] is -inf, which JSON cannot carry",
@@ -144,7 +149,8 @@ class BadResults(WithWorker):
         for what, message in cases.items():
             with self.subTest(what):
                 got = self.worker.call("returns", what=what)
-                self.assertEqual(got, Got("ERROR", 1, {"kind": "bad_result", "message": message}))
+                raised = types.get(what, "TypeError")
+                self.assertEqual(got, Got("ERROR", 1, {"kind": "bad_result", "type": raised, "message": message}))
                 self.healthy()
 
     def test_an_int_of_too_many_digits_is_named(self) -> None:
@@ -167,7 +173,7 @@ class BadResults(WithWorker):
             worker.ready()
             self.assertEqual(len(worker.call("blob", size=4096 - 5 - 2).body), 4089)
             got = worker.call("blob", size=4096 - 5 - 2 + 1)
-            self.assertEqual(got.body["kind"], "bad_result")
+            self.assertEqual((got.body["kind"], got.body["type"]), ("bad_result", "ValueError"))
             self.assertIn("4,097 bytes as a frame, and the largest allowed is 4,096", got.body["message"])
             self.assertEqual(worker.call("echo", value=1).body, 1)
 
@@ -180,7 +186,8 @@ class BadResults(WithWorker):
             self.assertEqual(self.worker.call("nested", levels=levels, text=text, wide=wide).kind, "RESULT")
         for levels in (10_001, 20_000):
             body = self.worker.call("nested", levels=levels, text="]" * 20_000).body
-            self.assertEqual(body["kind"], "bad_result")
+            raised = "ValueError" if deepest == 10_000 else "RecursionError"
+            self.assertEqual((body["kind"], body["type"]), ("bad_result", raised))
             if deepest == 10_000:
                 wanted = f"result is nested {levels:,} levels deep, and the deepest allowed is 10,000"
                 self.assertEqual(body["message"], wanted)

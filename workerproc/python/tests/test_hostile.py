@@ -76,7 +76,7 @@ class Results(WithWorker):
         for what, raised in cases.items():
             with self.subTest(what):
                 body = self.worker.call("returns", what=what).body
-                self.assertEqual(body["kind"], "bad_result")
+                self.assertEqual((body["kind"], body["type"]), ("bad_result", raised.split(":")[0]))
                 self.assertEqual(body["message"][:80], f"result cannot be encoded as JSON: {raised}"[:80])
                 self.healthy()
 
