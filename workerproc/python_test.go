@@ -84,7 +84,7 @@ func TestPythonErrorsLeaveTheWorkerHealthy(t *testing.T) {
 	}{
 		{"fail", "", CommandError{Kind: KindException, Type: "ValueError", Message: "no such row"}, "in fail"},
 		{"choose", "", CommandError{Kind: KindCommandError, Type: "charmer.CommandError", Message: "not sold here", Code: "not_in_catalogue", Status: 404}, ""},
-		{"bad", "", CommandError{Kind: KindBadResult, Message: "result.rows[1] is nan, which JSON cannot carry"}, ""},
+		{"bad", "", CommandError{Kind: KindBadResult, Type: "ValueError", Message: "result.rows[1] is nan, which JSON cannot carry"}, ""},
 		{"described", `{"nmae":"x"}`, CommandError{Kind: KindInvalidArgs, Message: "arguments do not fit described",
 			Errors: []ArgError{{"/nmae", "unknown argument"}, {"/name", "is required"}}}, ""},
 		{"none", "", CommandError{Kind: KindUnknownCommand, Message: "there is no command 'none'"}, ""},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from json.encoder import encode_basestring
 from math import isfinite
-from typing import Dict, Final, Iterator, List, Optional, Tuple
+from typing import Dict, Final, Iterator, List, Optional, Set, Tuple
 
 from ._classes import class_name, is_a
 from ._failure import headline
@@ -38,6 +38,7 @@ def _search(value: object, error: BaseException) -> Optional[str]:
     depth = 0
     path: List[str] = []
     inside: Dict[int, int] = {}  # id of a container on the path: its depth
+    sound: Set[int] = set()  # ids of containers that have been gone through; parts may be shared, many times over
     iterators: List[Tuple[int, Iterator[Tuple[str, object]]]] = []
     step, item = "result", value
     while True:
@@ -47,7 +48,7 @@ def _search(value: object, error: BaseException) -> Optional[str]:
             fault = f"refers back to {_join(path[: inside[id(item)] + 1])}"
         if fault:
             return f"{_join(path)} {fault}, which JSON cannot carry"
-        if is_a(item, dict) or is_a(item, list) or is_a(item, tuple):
+        if id(item) not in sound and (is_a(item, dict) or is_a(item, list) or is_a(item, tuple)):
             inside[id(item)] = len(path) - 1
             iterators.append((id(item), _items(item)))
             depth = max(depth, len(iterators))
@@ -59,7 +60,9 @@ def _search(value: object, error: BaseException) -> Optional[str]:
                 step, item = following
                 break
             path.pop()
-            del inside[iterators.pop()[0]]
+            done = iterators.pop()[0]
+            sound.add(done)
+            del inside[done]
         else:
             break
     if is_a(error, RecursionError):

@@ -134,6 +134,12 @@ class Explaining(unittest.TestCase):
             deep = [deep]
         self.assertIn("result is nested 50000 levels deep", self.explained(deep))
 
+    def test_parts_that_are_shared_are_gone_through_once(self) -> None:
+        shared: List[Any] = []
+        for _ in range(5_000):
+            shared = [shared, shared]
+        self.assertIn("result is nested 5001 levels deep", explain(shared, RecursionError()))
+
     def test_a_long_path_is_cut(self) -> None:
         value: Dict[str, Any] = {"leaf": {1}}
         for number in range(100):
