@@ -32,8 +32,9 @@ func raised(kind, part string) func(*testing.T, answer) {
 	}
 }
 
-// refusedResult wants the call to have failed because JSON cannot carry what it returned, with the place named.
-func refusedResult(part string) func(*testing.T, answer) { return raised("", part) }
+// refusedResult wants the call to have failed because JSON cannot carry what it returned, with the place named and what
+// encoding it raised.
+func refusedResult(kind, part string) func(*testing.T, answer) { return raised(kind, part) }
 
 // crashedBy wants the worker to have died of a signal, with part in the last lines of its standard error.
 func crashedBy(signal syscall.Signal, part string) func(*testing.T, answer) {
@@ -71,7 +72,7 @@ var survived = []guest{
 	{"recurses in repr", "recurses", `{"how":"repr"}`, raised("RecursionError", "maximum recursion depth")},
 	{"recurses in the text of an exception", "recurses", `{"how":"str of the exception"}`, raised("ValueError", "<str() of this ValueError fails>")},
 	{"recurses in json", "recurses", `{"how":"json"}`, raised("RecursionError", "maximum recursion depth")},
-	{"returns what is nested too deep", "recurses", `{"how":"deep"}`, refusedResult("levels deep")},
+	{"returns what is nested too deep", "recurses", `{"how":"deep"}`, refusedResult("RecursionError", "levels deep")},
 	{"leaves a grandchild that ignores SIGTERM and holds the pipes", "leaves_a_grandchild", `{}`, func(t *testing.T, a answer) {
 		if pid, err := strconv.Atoi(a.Result); err != nil || syscall.Kill(pid, 0) != nil {
 			t.Errorf("got %d %s, want the process id of a live grandchild", a.status, a.Result)
@@ -90,17 +91,17 @@ var survived = []guest{
 	{"raises MemoryError", "raises", `{"what":"MemoryError"}`, raised("MemoryError", "")},
 	{"raises a lone surrogate", "raises", `{"what":"surrogate"}`, raised("ValueError", `\ud800`)},
 	{"raises three million characters", "raises", `{"what":"long"}`, raised("ValueError", "bytes cut")},
-	{"returns NaN", "returns", `{"what":"nan"}`, refusedResult("result.rows[1] is nan")},
-	{"returns Infinity", "returns", `{"what":"infinity"}`, refusedResult("result.rows[1] is -inf")},
-	{"returns a set", "returns", `{"what":"set"}`, refusedResult("result.rows[1] is a set")},
-	{"returns a cycle", "returns", `{"what":"cycle"}`, refusedResult("result.rows[1].in[0] refers back to result.rows[1]")},
-	{"returns an object", "returns", `{"what":"object"}`, refusedResult("result.rows[1] is an object")},
-	{"returns a lone surrogate", "returns", `{"what":"surrogate"}`, refusedResult(`result.rows[1] has a lone surrogate (\ud800 at 1)`)},
-	{"returns an int of 5000 digits", "returns", `{"what":"digits"}`, refusedResult("result.rows[1] is an int of 16610 bits")},
-	{"returns bytes", "returns", `{"what":"bytes"}`, refusedResult("result.rows[1] is a bytes")},
-	{"returns a module", "returns", `{"what":"module"}`, refusedResult("result.rows[1] is a module")},
-	{"returns a generator", "returns", `{"what":"generator"}`, refusedResult("result.rows[1] is a generator")},
-	{"returns a key that JSON has not", "returns", `{"what":"key"}`, refusedResult("result.rows[1] has a key that is a tuple")},
+	{"returns NaN", "returns", `{"what":"nan"}`, refusedResult("ValueError", "result.rows[1] is nan")},
+	{"returns Infinity", "returns", `{"what":"infinity"}`, refusedResult("ValueError", "result.rows[1] is -inf")},
+	{"returns a set", "returns", `{"what":"set"}`, refusedResult("TypeError", "result.rows[1] is a set")},
+	{"returns a cycle", "returns", `{"what":"cycle"}`, refusedResult("ValueError", "result.rows[1].in[0] refers back to result.rows[1]")},
+	{"returns an object", "returns", `{"what":"object"}`, refusedResult("TypeError", "result.rows[1] is an object")},
+	{"returns a lone surrogate", "returns", `{"what":"surrogate"}`, refusedResult("UnicodeEncodeError", `result.rows[1] has a lone surrogate (\ud800 at 1)`)},
+	{"returns an int of 5000 digits", "returns", `{"what":"digits"}`, refusedResult("ValueError", "result.rows[1] is an int of 16610 bits")},
+	{"returns bytes", "returns", `{"what":"bytes"}`, refusedResult("TypeError", "result.rows[1] is a bytes")},
+	{"returns a module", "returns", `{"what":"module"}`, refusedResult("TypeError", "result.rows[1] is a module")},
+	{"returns a generator", "returns", `{"what":"generator"}`, refusedResult("TypeError", "result.rows[1] is a generator")},
+	{"returns a key that JSON has not", "returns", `{"what":"key"}`, refusedResult("TypeError", "result.rows[1] has a key that is a tuple")},
 	{"breaks json", "breaks", `{"what":"json"}`, returned(`"broken"`)},
 	{"breaks the JSON encoder", "breaks", `{"what":"the encoder"}`, returned(`"broken"`)},
 	{"breaks os", "breaks", `{"what":"os"}`, returned(`"broken"`)},
@@ -131,7 +132,7 @@ func TestTheGuestMayDoAnythingThatItsWorkerSurvives(t *testing.T) {
 			row.check(t, s.execute(row.command, row.args, on, patiently))
 			s.execute("echoes", `{"value":{"a":[1,2.5,null,true,"ß"]}}`, on, patiently).wantResult(t, `{"a":[1,2.5,null,true,"ß"]}`)
 			raised("ValueError", "as told")(t, s.execute("fails", `{"text":"as told"}`, on, patiently))
-			refusedResult("result.rows[1]")(t, s.execute("returns", `{"what":"nan"}`, on, patiently))
+			refusedResult("ValueError", "result.rows[1]")(t, s.execute("returns", `{"what":"nan"}`, on, patiently))
 			s.execute("echoes", `{"wrong":1}`, on, patiently).wantProblem(t, http.StatusBadRequest, "invalid_args", false)
 			last := s.execute("ping", `{"n":17}`, on, patiently)
 			last.wantResult(t, "17")

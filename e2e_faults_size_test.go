@@ -125,7 +125,7 @@ func TestAResultOverAFrameFailsTheCallAndTheWorkerLivesOn(t *testing.T) {
 	s.execute("give", fmt.Sprintf(`{"length":%d}`, fits), patiently).wantSame(t, `"`+strings.Repeat("g", fits)+`"`)
 	for _, length := range []int{fits + 1, 40 * mebibyte} {
 		a := s.execute("give", fmt.Sprintf(`{"length":%d}`, length), patiently)
-		refusedResult("and the largest allowed is 1,048,576")(t, a)
+		refusedResult("ValueError", "and the largest allowed is 1,048,576")(t, a)
 		wantPart(t, "detail", strings.ReplaceAll(a.Problem.Detail, ",", ""), fmt.Sprintf("result takes %d bytes", length+header+len(`""`)))
 		last := s.execute("ping", `{"n":3}`, patiently)
 		last.wantResult(t, "3")
