@@ -108,8 +108,8 @@ func (p *Pool) start(m *member) {
 // errNotNow means that a worker whose turn to start has come must not start after all.
 var errNotNow = errors.New("another failed to start meanwhile")
 
-// spawn runs the start of a process, as one of at most StartParallelism of its sort. A worker of the pool that waited for its turn while
-// others failed gives way to the backoff: its end, or that of the one probe, fills again.
+// spawn runs the start of a process, as one of at most StartParallelism of its sort. A worker of the pool that waited for
+// its turn while others failed gives way to the backoff: its end, or that of the one probe, fills again.
 func (p *Pool) spawn(m *member) (Worker, error) {
 	slots := p.poolSlots
 	if m.session != nil {
