@@ -76,6 +76,7 @@ func TestEndOfAStartingSessionGivesItsStartUp(t *testing.T) {
 		_, err := waiter.wait()
 		equal(t, "error", err, error(ErrSessionNotFound))
 		equal(t, "sessions", len(p.Stats().Sessions), 0)
+		synctest.Wait()
 		equal(t, "workers", len(p.Stats().Members), 2)
 		advance(time.Second)
 		equal(t, "workers started", len(f.started()), 2)
