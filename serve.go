@@ -126,13 +126,14 @@ func newSpawner(s settings, app string, environ []string, log *slog.Logger) (*wo
 
 func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) poolsvc.Config {
 	return poolsvc.Config{
-		Spawn: func(ctx context.Context, id uint64, progress func(int, string)) (poolsvc.Worker, error) {
+		Spawn: func(ctx context.Context, _ int, id uint64, progress func(int, string)) (poolsvc.Worker, error) {
 			w, err := spawner.Spawn(ctx, id, progress)
 			if err != nil {
 				return nil, err // not w: a nil *Worker in the interface would not be nil
 			}
 			return w, nil
 		},
+		Retire:      func(int) {},
 		StartMethod: spawner.StartMethod(), Workers: s.Workers, StartParallelism: s.StartParallelism, MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,
 		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, SessionIdle: s.SessionIdle,

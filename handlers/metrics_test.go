@@ -58,7 +58,7 @@ func (w *stubWorker) Healthy() bool {
 
 // withStubs has a pool start stubWorkers.
 func withStubs(cfg *poolsvc.Config) {
-	cfg.Spawn = func(_ context.Context, id uint64, _ func(int, string)) (poolsvc.Worker, error) {
+	cfg.Spawn = func(_ context.Context, _ int, id uint64, _ func(int, string)) (poolsvc.Worker, error) {
 		return &stubWorker{pid: 1000 + int(id), done: make(chan struct{})}, nil
 	}
 }
@@ -175,7 +175,7 @@ func TestAPoolThatCannotStartShowsInTheMetrics(t *testing.T) {
 	failed := make(chan struct{}, 10)
 	s := newTestServer(t, io.Discard, func(cfg *poolsvc.Config) {
 		cfg.Workers = 1
-		cfg.Spawn = func(context.Context, uint64, func(int, string)) (poolsvc.Worker, error) {
+		cfg.Spawn = func(context.Context, int, uint64, func(int, string)) (poolsvc.Worker, error) {
 			failed <- struct{}{}
 			return nil, &workerproc.StartError{Stage: "import app", Detail: "SyntaxError"}
 		}

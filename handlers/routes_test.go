@@ -25,10 +25,11 @@ func newTestServer(t testing.TB, log io.Writer, configure ...func(*poolsvc.Confi
 	t.Helper()
 	logger := slog.New(slog.NewJSONHandler(log, nil))
 	cfg := poolsvc.Config{
-		Spawn: func(ctx context.Context, _ uint64, _ func(int, string)) (poolsvc.Worker, error) {
+		Spawn: func(ctx context.Context, _ int, _ uint64, _ func(int, string)) (poolsvc.Worker, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
+		Retire:      func(int) {},
 		StartMethod: "exec", Workers: 2, StartParallelism: 2, MinReady: 1, StartTimeout: time.Minute, CheckoutTimeout: time.Minute,
 		ExecuteTimeout: time.Minute, StopGrace: time.Second, MaxQueue: 10, LeaseTTL: time.Minute, LeaseShare: 1,
 		SessionIdle: time.Minute, SessionLifetime: time.Hour, MaxSessions: 10, Log: slog.New(slog.DiscardHandler),

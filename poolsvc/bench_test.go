@@ -21,8 +21,8 @@ func benchPool(b *testing.B, changes ...func(*Config)) *Pool {
 	f := newFactory()
 	p := openPool(f, append(changes, func(c *Config) {
 		c.MaxSessions = 2000
-		c.Spawn = func(ctx context.Context, id uint64, progress func(int, string)) (Worker, error) {
-			w, err := f.spawn(ctx, id, progress)
+		c.Spawn = func(ctx context.Context, generation int, id uint64, progress func(int, string)) (Worker, error) {
+			w, err := f.spawn(ctx, generation, id, progress)
 			if err != nil {
 				return nil, err
 			}

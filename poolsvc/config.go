@@ -24,9 +24,13 @@ type Worker interface {
 
 // Config says what a pool is. All fields are required but Lazy, MinReady and LeaseShare as noted.
 type Config struct {
-	// Spawn starts a worker and returns when it is ready; see workerproc.Spawner.Spawn. It may be called from several
-	// goroutines at once, but at most StartParallelism for the pool and as many for sessions.
-	Spawn            func(ctx context.Context, id uint64, progress func(pid int, stage string)) (Worker, error)
+	// Spawn starts a worker of a generation of the app, from 1, and returns when it is ready; see
+	// workerproc.Spawner.Spawn. It may be called from several goroutines at once, but at most StartParallelism for the
+	// pool and as many for sessions.
+	Spawn func(ctx context.Context, generation int, id uint64, progress func(pid int, stage string)) (Worker, error)
+	// Retire is called once for a generation of which Spawn will start no more workers. Those that run may live on. It
+	// is not called for those that are left when the pool is closed.
+	Retire           func(generation int)
 	StartMethod      string // how Spawn makes processes, for people
 	Workers          int    // size of the pool
 	StartParallelism int    // workers that start at the same time, of the pool, and of sessions

@@ -233,8 +233,8 @@ func TestWorkerThatComesUpDuringCloseIsStopped(t *testing.T) {
 		f.plan = startsIn(time.Second)
 		p := newPool(t, f, func(c *Config) {
 			spawn := c.Spawn
-			c.Spawn = func(ctx context.Context, id uint64, progress func(int, string)) (Worker, error) {
-				return spawn(context.WithoutCancel(ctx), id, progress) // too far to be given up
+			c.Spawn = func(ctx context.Context, generation int, id uint64, progress func(int, string)) (Worker, error) {
+				return spawn(context.WithoutCancel(ctx), generation, id, progress) // too far to be given up
 			}
 		})
 		call := execute(p, in("u1", echo))

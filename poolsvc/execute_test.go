@@ -273,8 +273,8 @@ func dieUnseen(n int) (*factory, func(*Config)) {
 	f := newFactory()
 	return f, func(c *Config) {
 		spawn := c.Spawn
-		c.Spawn = func(ctx context.Context, id uint64, progress func(int, string)) (Worker, error) {
-			w, err := spawn(ctx, id, progress)
+		c.Spawn = func(ctx context.Context, generation int, id uint64, progress func(int, string)) (Worker, error) {
+			w, err := spawn(ctx, generation, id, progress)
 			if err != nil || id > uint64(n) {
 				return w, err
 			}

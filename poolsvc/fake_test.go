@@ -26,6 +26,7 @@ type factory struct {
 	mu          sync.Mutex // guards the fields below
 	workers     []*fakeWorker
 	attempts    []time.Time // of starts
+	retired     []int       // generations
 	starting    int
 	maxStarting int
 	violations  []string
@@ -41,14 +42,18 @@ func startsIn(d time.Duration) func(int) (time.Duration, error) {
 }
 
 // spawn is a Config.Spawn.
-func (f *factory) spawn(ctx context.Context, id uint64, progress func(pid int, stage string)) (Worker, error) {
+func (f *factory) spawn(ctx context.Context, generation int, id uint64, progress func(pid int, stage string)) (Worker, error) {
 	f.mu.Lock()
 	f.attempts = append(f.attempts, time.Now())
 	attempt := len(f.attempts)
 	f.starting++
 	f.maxStarting = max(f.maxStarting, f.starting)
 	plan := f.plan
+	over := slices.Contains(f.retired, generation)
 	f.mu.Unlock()
+	if over {
+		f.violate("worker %d was started in generation %d, which is retired", id, generation)
+	}
 	defer func() {
 		f.mu.Lock()
 		f.starting--
@@ -64,11 +69,22 @@ func (f *factory) spawn(ctx context.Context, id uint64, progress func(pid int, s
 	if err != nil {
 		return nil, err
 	}
-	w := &fakeWorker{f: f, id: id, pid: pid, readyAfter: delay, done: make(chan struct{})}
+	w := &fakeWorker{f: f, id: id, generation: generation, pid: pid, readyAfter: delay, done: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.workers = append(f.workers, w)
 	return w, nil
+}
+
+// retire is a Config.Retire.
+func (f *factory) retire(generation int) {
+	f.mu.Lock()
+	again := slices.Contains(f.retired, generation)
+	f.retired = append(f.retired, generation)
+	f.mu.Unlock()
+	if again {
+		f.violate("generation %d was retired again", generation)
+	}
 }
 
 // replan changes how workers start.
@@ -134,6 +150,7 @@ func failing(int) (time.Duration, error) { return 0, startFailure }
 type fakeWorker struct {
 	f          *factory
 	id         uint64
+	generation int
 	pid        int
 	readyAfter time.Duration
 	done       chan struct{}

@@ -51,7 +51,7 @@ func (p *Pool) fillLocked() {
 // startLocked starts a worker, for the pool or for a session.
 func (p *Pool) startLocked(owner *session) *member {
 	p.lastID++
-	m := &member{id: p.lastID, session: owner, state: StateStarting, stage: stageQueued, spawnedAt: time.Now()}
+	m := &member{id: p.lastID, generation: p.current, session: owner, state: StateStarting, stage: stageQueued, spawnedAt: time.Now()}
 	m.ctx, m.cancel = context.WithCancel(p.ctx)
 	p.members[m.id] = m
 	p.wg.Go(func() { p.start(m) }) // ends when the worker is ready or dead
@@ -128,7 +128,7 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 	}
 	m.stage, m.spawnedAt = "spawn", time.Now()
 	p.mu.Unlock()
-	worker, err := p.cfg.Spawn(m.ctx, m.id, func(pid int, stage string) {
+	worker, err := p.cfg.Spawn(m.ctx, m.generation, m.id, func(pid int, stage string) {
 		p.mu.Lock()
 		m.pid, m.stage = pid, stage
 		p.mu.Unlock()

@@ -37,12 +37,13 @@ const (
 // ExitReasons lists all reasons.
 var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitShutdown}
 
-// member is one worker of the pool or of a session. Pool.mu guards all fields but the first four.
+// member is one worker of the pool or of a session. Pool.mu guards all fields but the first five.
 type member struct {
-	id      uint64
-	session *session           // owner, or nil for a worker of the pool
-	ctx     context.Context    // of its start
-	cancel  context.CancelFunc // gives the start up
+	id         uint64
+	generation int                // of the app that it runs
+	session    *session           // owner, or nil for a worker of the pool
+	ctx        context.Context    // of its start
+	cancel     context.CancelFunc // gives the start up
 
 	spawnedAt time.Time
 
@@ -67,7 +68,7 @@ const (
 
 // ref is how replies name the worker.
 func (m *member) ref() WorkerRef {
-	return WorkerRef{ID: m.id, PID: m.pid, Generation: generation}
+	return WorkerRef{ID: m.id, PID: m.pid, Generation: m.generation}
 }
 
 // trialLocked is how long a worker that nobody uses must live to prove that it can.
@@ -75,14 +76,11 @@ func (m *member) trialLocked() time.Duration {
 	return max(minTrial, trialFactor*m.worker.ReadyAfter())
 }
 
-// generation counts reloads of the app. There are none yet.
-const generation = 1
-
 // WorkerRef names a worker in replies.
 type WorkerRef struct {
 	ID         uint64
 	PID        int
-	Generation int
+	Generation int // of the app, from 1
 }
 
 // RunningCall is what a worker does now.

@@ -35,6 +35,7 @@ type Pool struct {
 	ended    tombs // leases that have ended
 	lost     tombs // sessions whose process died
 	commands map[string]workerproc.Command
+	current  int  // generation of the workers that are started
 	draining bool // refuses new work
 	closed   bool
 	leased   int           // workers of the pool that leases hold
@@ -67,7 +68,7 @@ func New(cfg Config) *Pool {
 		poolSlots: make(chan struct{}, cfg.StartParallelism), ownSlots: make(chan struct{}, cfg.StartParallelism),
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 		members: map[uint64]*member{}, leases: map[string]*lease{}, sessions: map[string]*session{},
-		ended: newTombs(), lost: newTombs(), counts: newCounters(),
+		ended: newTombs(), lost: newTombs(), current: 1, counts: newCounters(),
 	}
 	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}
 	p.starts.backoff.Reset()
