@@ -82,7 +82,7 @@ func (c *doctorCmd) checkApp(out io.Writer, environ []string, app string) error 
 		name = fmt.Sprintf("worker command %q", c.WorkerCommand)
 	}
 	began := time.Now()
-	worker, err := spawner.Spawn(context.Background(), 1, func(_ int, stage string) {
+	worker, err := spawner.Spawn(context.Background(), 1, 1, func(_ int, stage string) {
 		fmt.Fprintf(out, "    %s (%s)\n", stage, time.Since(began).Round(time.Millisecond))
 	})
 	if err != nil {

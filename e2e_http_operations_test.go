@@ -53,7 +53,7 @@ func TestWorkersTellWhatTheyDo(t *testing.T) {
 				t.Errorf("session's worker %+v", w)
 			}
 		}
-		if w.State != want || w.Generation != 1 || w.StartMethod != "exec" || w.ReadyAfterMs == nil || *w.ReadyAfterMs <= 0 || w.StartStage != nil {
+		if w.State != want || w.Generation != 1 || w.StartMethod == nil || string(*w.StartMethod) != startMethod || w.ReadyAfterMs == nil || *w.ReadyAfterMs <= 0 || w.StartStage != nil {
 			t.Errorf("worker %+v, want %s", w, want)
 		}
 		if err := syscall.Kill(int(w.PID), 0); err != nil {
@@ -72,8 +72,11 @@ func TestHealthTellsTheState(t *testing.T) {
 	lease := s.lease()
 	h := s.health()
 	want := client.Health{
-		State: client.HealthStateReady, Workers: client.WorkerCounts{Size: 2, Busy: 1, Leased: 1}, Queue: client.Queue{Limit: 7},
-		Generation: 1, StartMethod: client.HealthStartMethod("exec"), UptimeMs: h.UptimeMs, Version: version,
+		State: client.HealthStateReady, Workers: client.WorkerCounts{Size: 2, Busy: 1, Leased: 1}, Queue: client.Queue{Limit: 7}, Zygote: h.Zygote,
+		Generation: 1, StartMethod: client.HealthStartMethod(startMethod), UptimeMs: h.UptimeMs, Version: version,
+	}
+	if want := map[string]client.ZygoteState{"fork": "ready", "exec": "off"}[startMethod]; h.Zygote.State != want {
+		t.Errorf("zygote %+v, want state %s", h.Zygote, want)
 	}
 	if diff := cmp.Diff(want, h); diff != "" || h.UptimeMs <= 0 {
 		t.Errorf("health (-want +got):\n%s", diff)

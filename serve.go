@@ -102,7 +102,7 @@ func newService(s settings, app string, environ []string, log *slog.Logger) (*se
 	}
 	pool := poolsvc.New(poolConfig(s, spawner, log))
 	handler, err := handlers.New(handlers.Config{Pool: pool, Log: log, Contract: contract, Version: version,
-		StartMethod: spawner.StartMethod(), MaxBody: int64(s.MaxBody), Debug: s.Debug})
+		MaxBody: int64(s.MaxBody), Debug: s.Debug})
 	if err != nil {
 		pool.Close(context.Background())
 		return nil, errors.Join(err, spawner.Close())
@@ -117,7 +117,8 @@ func newService(s settings, app string, environ []string, log *slog.Logger) (*se
 }
 
 func newSpawner(s settings, app string, environ []string, log *slog.Logger) (*workerproc.Spawner, error) {
-	cfg := workerproc.Config{Python: s.Python, App: app, MaxFrame: int(s.MaxFrame), StartTimeout: s.StartTimeout, Environ: environ, Log: log}
+	cfg := workerproc.Config{Python: s.Python, App: app, MaxFrame: int(s.MaxFrame),
+		Preload: !s.NoPreload, AllowThreads: s.PreloadThreads == "allow", StartTimeout: s.StartTimeout, Environ: environ, Log: log}
 	if s.WorkerCommand != "" {
 		cfg.Command = []string{"/bin/sh", "-c", "exec " + s.WorkerCommand}
 	}
@@ -126,15 +127,15 @@ func newSpawner(s settings, app string, environ []string, log *slog.Logger) (*wo
 
 func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) poolsvc.Config {
 	return poolsvc.Config{
-		Spawn: func(ctx context.Context, _ int, id uint64, progress func(int, string)) (poolsvc.Worker, error) {
-			w, err := spawner.Spawn(ctx, id, progress)
+		Spawn: func(ctx context.Context, generation int, id uint64, progress func(int, string)) (poolsvc.Worker, error) {
+			w, err := spawner.Spawn(ctx, generation, id, progress)
 			if err != nil {
 				return nil, err // not w: a nil *Worker in the interface would not be nil
 			}
 			return w, nil
 		},
-		Retire:      func(int) {},
-		StartMethod: spawner.StartMethod(), Workers: s.Workers, StartParallelism: s.StartParallelism, MinReady: s.MinReady, Lazy: s.Lazy,
+		Retire: spawner.Retire,
+		Zygote: spawner.Zygote, Workers: s.Workers, StartParallelism: s.StartParallelism, MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,
 		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, SessionIdle: s.SessionIdle,
 		SessionLifetime: s.SessionLifetime, MaxSessions: s.MaxSessions, Log: log,

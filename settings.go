@@ -43,6 +43,8 @@ type settings struct {
 	DrainTimeout     time.Duration `default:"30s" validate:"min=0" help:"Time for running calls to finish after SIGTERM."`
 	DrainDelay       time.Duration `default:"0s" validate:"min=0" help:"Between reporting not ready and refusing new calls."`
 	Python           string        `default:"python3" validate:"required" help:"Interpreter, a path or a name in PATH."`
+	NoPreload        bool          `help:"Start every worker as a program of its own that imports the app, not as a fork of one that has."`
+	PreloadThreads   string        `default:"refuse" enum:"refuse,allow" validate:"oneof=refuse allow" help:"Whether to fork an app whose import leaves threads running; see docs/preloading.md (${enum})."`
 	WorkerCommand    string        `placeholder:"COMMAND" help:"Run this instead of Python: a worker that speaks docs/protocol.md."`
 	Debug            bool          `help:"Log workers' output as it comes, and add tracebacks to 422 answers."`
 	LogFormat        string        `default:"auto" enum:"auto,text,json" validate:"oneof=auto text json" help:"auto is text on a terminal and json otherwise (${enum})."`

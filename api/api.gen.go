@@ -26,6 +26,7 @@ const (
 // Defines values for HealthStartMethod.
 const (
 	HealthStartMethodExec HealthStartMethod = "exec"
+	HealthStartMethodFork HealthStartMethod = "fork"
 )
 
 // Defines values for HealthState.
@@ -86,6 +87,7 @@ const (
 // Defines values for WorkerStartMethod.
 const (
 	WorkerStartMethodExec WorkerStartMethod = "exec"
+	WorkerStartMethodFork WorkerStartMethod = "fork"
 )
 
 // Defines values for WorkerState.
@@ -95,6 +97,16 @@ const (
 	WorkerStateLeased   WorkerState = "leased"
 	WorkerStateStarting WorkerState = "starting"
 	WorkerStateStopping WorkerState = "stopping"
+)
+
+// Defines values for ZygoteState.
+const (
+	ZygoteStateFailed     ZygoteState = "failed"
+	ZygoteStateOff        ZygoteState = "off"
+	ZygoteStateReady      ZygoteState = "ready"
+	ZygoteStateRefused    ZygoteState = "refused"
+	ZygoteStateRestarting ZygoteState = "restarting"
+	ZygoteStateStarting   ZygoteState = "starting"
 )
 
 // CheckoutRequest defines model for CheckoutRequest.
@@ -214,8 +226,10 @@ type Health struct {
 	Reason *string `json:"reason,omitempty"`
 
 	// Restarts Present after workers failed to start.
-	Restarts    *Restarts         `json:"restarts,omitempty"`
-	Sessions    int64             `json:"sessions"`
+	Restarts *Restarts `json:"restarts,omitempty"`
+	Sessions int64     `json:"sessions"`
+
+	// StartMethod How the next worker starts, as a fork of the zygote or as a program of its own.
 	StartMethod HealthStartMethod `json:"start_method"`
 
 	// Starting Progress of each worker that is not ready yet.
@@ -226,9 +240,12 @@ type Health struct {
 
 	// Workers Workers of the pool by state; size is the sum of the others. Workers of sessions are not in it.
 	Workers WorkerCounts `json:"workers"`
+
+	// Zygote The process that has imported the app and forks workers of it.
+	Zygote Zygote `json:"zygote"`
 }
 
-// HealthStartMethod defines model for Health.StartMethod.
+// HealthStartMethod How the next worker starts, as a fork of the zygote or as a program of its own.
 type HealthStartMethod string
 
 // HealthState defines model for Health.State.
@@ -452,8 +469,10 @@ type Worker struct {
 	Running      []RunningCall `json:"running,omitempty"`
 
 	// SessionID The session that owns it.
-	SessionID   *string           `json:"session_id,omitempty"`
-	StartMethod WorkerStartMethod `json:"start_method"`
+	SessionID *string `json:"session_id,omitempty"`
+
+	// StartMethod Absent while it starts.
+	StartMethod *WorkerStartMethod `json:"start_method,omitempty"`
 
 	// StartStage What a starting worker said last, for instance `import app`.
 	StartStage *string     `json:"start_stage,omitempty"`
@@ -461,7 +480,7 @@ type Worker struct {
 	State      WorkerState `json:"state"`
 }
 
-// WorkerStartMethod defines model for Worker.StartMethod.
+// WorkerStartMethod Absent while it starts.
 type WorkerStartMethod string
 
 // WorkerState defines model for Worker.State.
@@ -491,6 +510,28 @@ type WorkerRef struct {
 	ID  int64 `json:"id"`
 	PID int64 `json:"pid"`
 }
+
+// Zygote The process that has imported the app and forks workers of it.
+type Zygote struct {
+	// ImportMemoryBytes What the import of the app added to memory, which workers share.
+	ImportMemoryBytes *int64 `json:"import_memory_bytes,omitempty"`
+
+	// ImportMs What the import of the app took.
+	ImportMs *float64 `json:"import_ms,omitempty"`
+	PID      *int64   `json:"pid,omitempty"`
+
+	// Reason Why it is not `ready`; once it is, why the last one ended, if one did.
+	Reason *string `json:"reason,omitempty"`
+
+	// Restarts Zygotes that came up after another had died.
+	Restarts *int64 `json:"restarts,omitempty"`
+
+	// State Workers start with `exec` unless it is `starting`, for which they wait, or `ready`.
+	State ZygoteState `json:"state"`
+}
+
+// ZygoteState Workers start with `exec` unless it is `starting`, for which they wait, or `ready`.
+type ZygoteState string
 
 // LeaseID defines model for LeaseId.
 type LeaseID = string

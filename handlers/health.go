@@ -15,7 +15,7 @@ func (s *Server) GetHealth(w http.ResponseWriter, _ *http.Request) error {
 	state, reason := stats.Health()
 	out := api.Health{
 		State: api.HealthState(state), Reason: some(reason), Workers: workerCounts(stats.Workers), Sessions: int64(len(stats.Sessions)),
-		Queue: queue(stats.Queue), Generation: 1, StartMethod: api.HealthStartMethod(s.cfg.StartMethod),
+		Queue: queue(stats.Queue), Generation: 1, StartMethod: api.HealthStartMethod(stats.Zygote.StartMethod()), Zygote: zygote(stats.Zygote),
 		UptimeMs: milliseconds(stats.Uptime), Version: s.cfg.Version,
 	}
 	for _, m := range stats.Members {
@@ -32,6 +32,14 @@ func (s *Server) GetHealth(w http.ResponseWriter, _ *http.Request) error {
 		status = http.StatusOK
 	}
 	return reply(w, status, out)
+}
+
+func zygote(z poolsvc.ZygoteStatus) api.Zygote {
+	out := api.Zygote{State: api.ZygoteState(z.State), Reason: some(z.Reason), PID: some(int64(z.PID))}
+	if z.Import > 0 {
+		out.ImportMs, out.ImportMemoryBytes, out.Restarts = some(milliseconds(z.Import)), some(z.Memory), some(int64(z.Restarts))
+	}
+	return out
 }
 
 func restarts(starts poolsvc.StartStats) *api.Restarts {

@@ -47,6 +47,8 @@ func (w *stubWorker) Commands() []workerproc.Command {
 	return []workerproc.Command{{Name: "ok"}, {Name: "fail"}}
 }
 func (w *stubWorker) ReadyAfter() time.Duration { return time.Millisecond }
+
+func (w *stubWorker) StartMethod() string { return "exec" }
 func (w *stubWorker) Healthy() bool {
 	select {
 	case <-w.done:

@@ -19,7 +19,7 @@ func (s *Server) ListWorkers(w http.ResponseWriter, _ *http.Request) error {
 func (s *Server) worker(m poolsvc.WorkerInfo) api.Worker {
 	out := api.Worker{
 		ID: int64(m.ID), PID: int64(m.PID), Generation: int64(m.Generation), State: api.WorkerState(m.State),
-		StartMethod: api.WorkerStartMethod(s.cfg.StartMethod), StartedAt: m.StartedAt.UTC(), Calls: m.Calls,
+		StartMethod: some(api.WorkerStartMethod(m.StartMethod)), StartedAt: m.StartedAt.UTC(), Calls: m.Calls,
 		StartStage: some(m.Stage), ReadyAfterMs: some(milliseconds(m.ReadyAfter)), SessionID: some(m.SessionID),
 	}
 	if !m.LeaseExpiresAt.IsZero() {

@@ -18,6 +18,7 @@ import (
 
 	"charmer/api/contracttest"
 	"charmer/poolsvc"
+	"charmer/workerproc"
 )
 
 // newTestServer makes a Server. Its pool has the changes that configure makes, and else no worker ever.
@@ -29,8 +30,8 @@ func newTestServer(t testing.TB, log io.Writer, configure ...func(*poolsvc.Confi
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
-		Retire:      func(int) {},
-		StartMethod: "exec", Workers: 2, StartParallelism: 2, MinReady: 1, StartTimeout: time.Minute, CheckoutTimeout: time.Minute,
+		Retire: func(int) {},
+		Zygote: func(int) workerproc.ZygoteStatus { return workerproc.ZygoteStatus{State: workerproc.ZygoteOff} }, Workers: 2, StartParallelism: 2, MinReady: 1, StartTimeout: time.Minute, CheckoutTimeout: time.Minute,
 		ExecuteTimeout: time.Minute, StopGrace: time.Second, MaxQueue: 10, LeaseTTL: time.Minute, LeaseShare: 1,
 		SessionIdle: time.Minute, SessionLifetime: time.Hour, MaxSessions: 10, Log: slog.New(slog.DiscardHandler),
 	}
@@ -48,7 +49,7 @@ func testServerOf(t testing.TB, pool *poolsvc.Pool, log *slog.Logger) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Config{Pool: pool, Log: log, Contract: contract, Version: "0.1.0", StartMethod: "exec", MaxBody: testLimit})
+	s, err := New(Config{Pool: pool, Log: log, Contract: contract, Version: "0.1.0", MaxBody: testLimit})
 	if err != nil {
 		t.Fatal(err)
 	}

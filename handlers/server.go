@@ -18,13 +18,12 @@ import (
 
 // Config is what a Server needs. All fields are required.
 type Config struct {
-	Pool        *poolsvc.Pool
-	Log         *slog.Logger
-	Contract    []byte // openapi.yaml
-	Version     string
-	StartMethod string
-	MaxBody     int64 // bytes of a request body
-	Debug       bool  // show tracebacks to clients
+	Pool     *poolsvc.Pool
+	Log      *slog.Logger
+	Contract []byte // openapi.yaml
+	Version  string
+	MaxBody  int64 // bytes of a request body
+	Debug    bool  // show tracebacks to clients
 }
 
 // Server answers HTTP requests with a pool. Create it with New.

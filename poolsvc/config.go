@@ -20,6 +20,7 @@ type Worker interface {
 	Commands() []workerproc.Command
 	HasHook(name string) bool
 	ReadyAfter() time.Duration
+	StartMethod() string
 }
 
 // Config says what a pool is. All fields are required but Lazy, MinReady and LeaseShare as noted.
@@ -30,12 +31,13 @@ type Config struct {
 	Spawn func(ctx context.Context, generation int, id uint64, progress func(pid int, stage string)) (Worker, error)
 	// Retire is called once for a generation of which Spawn will start no more workers. Those that run may live on. It
 	// is not called for those that are left when the pool is closed.
-	Retire           func(generation int)
-	StartMethod      string // how Spawn makes processes, for people
-	Workers          int    // size of the pool
-	StartParallelism int    // workers that start at the same time, of the pool, and of sessions
-	MinReady         int    // workers that must be up for Ready; 0 never waits for any
-	Lazy             bool   // start workers when requests need them
+	Retire func(generation int)
+	// Zygote describes where the workers of a generation are forked from.
+	Zygote           func(generation int) workerproc.ZygoteStatus
+	Workers          int  // size of the pool
+	StartParallelism int  // workers that start at the same time, of the pool, and of sessions
+	MinReady         int  // workers that must be up for Ready; 0 never waits for any
+	Lazy             bool // start workers when requests need them
 	StartTimeout     time.Duration
 	CheckoutTimeout  time.Duration // wait for a worker unless the request says otherwise
 	ExecuteTimeout   time.Duration // wait and run unless the request or the command says otherwise

@@ -165,9 +165,11 @@ type fakeWorker struct {
 
 var commandNames = []string{"echo", "sleep", "raise", "crash", "garble", "exit"}
 
-func (w *fakeWorker) PID() int                  { return w.pid }
-func (w *fakeWorker) Done() <-chan struct{}     { return w.done }
-func (w *fakeWorker) HasHook(name string) bool  { return slices.Contains(w.f.hooks, name) }
+func (w *fakeWorker) PID() int                 { return w.pid }
+func (w *fakeWorker) Done() <-chan struct{}    { return w.done }
+func (w *fakeWorker) HasHook(name string) bool { return slices.Contains(w.f.hooks, name) }
+func (w *fakeWorker) StartMethod() string      { return "fake" }
+
 func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
 
 func (w *fakeWorker) Commands() []workerproc.Command {

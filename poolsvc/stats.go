@@ -24,8 +24,11 @@ type Stats struct {
 	Draining  bool
 	EverReady bool // some worker has been ready
 	Lazy      bool
-	Language  string
+	Zygote    ZygoteStatus
 }
+
+// ZygoteStatus describes where workers are forked from.
+type ZygoteStatus = workerproc.ZygoteStatus
 
 // WorkerCounts counts the workers of the pool by state. Size is their sum.
 type WorkerCounts struct{ Size, Starting, Idle, Busy, Leased, Stopping int }
@@ -53,6 +56,7 @@ type WorkerInfo struct {
 	Stage          string // while starting
 	StartedAt      time.Time
 	ReadyAfter     time.Duration // 0 while starting
+	StartMethod    string        // "fork" or "exec"; empty while starting
 	Calls          int64
 	SessionID      string
 	LeaseExpiresAt time.Time // zero unless leased
@@ -71,6 +75,7 @@ func (p *Pool) Stats() Stats {
 		Counts:  p.counts.snapshot(),
 		Uptime:  now.Sub(p.startedAt),
 		Leaving: p.Leaving(), Draining: p.draining, EverReady: p.everReadyLocked(), Lazy: p.cfg.Lazy,
+		Zygote: p.cfg.Zygote(p.current),
 	}
 	s.Counts.LeasesActive = len(p.leases)
 	if oldest := p.queue.oldest(); !oldest.IsZero() {
@@ -116,7 +121,7 @@ func (m *member) infoLocked() WorkerInfo {
 	if m.worker == nil {
 		info.Stage = m.stage
 	} else {
-		info.ReadyAfter = m.worker.ReadyAfter()
+		info.ReadyAfter, info.StartMethod = m.worker.ReadyAfter(), m.worker.StartMethod()
 	}
 	if m.session != nil {
 		info.SessionID = m.session.id

@@ -82,7 +82,7 @@ func BenchmarkSpawn(b *testing.B) {
 	cfg := pythonConfig(b)
 	s := newSpawner(b, cfg)
 	for b.Loop() {
-		w, err := s.Spawn(b.Context(), 1, nil)
+		w, err := s.Spawn(b.Context(), 1, 1, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -35,8 +35,8 @@ func TestWorkerEchoes(t *testing.T) {
 func TestWorkerTellsWhatItIs(t *testing.T) {
 	s := newSpawner(t, fakeConfig(t, "good"))
 	w := spawnFrom(t, s, 42)
-	if w.ID() != 42 || w.Language() != "Go" || w.ReadyAfter() <= 0 || s.StartMethod() != "exec" {
-		t.Errorf("id %d, language %q, ready after %s, start method %q", w.ID(), w.Language(), w.ReadyAfter(), s.StartMethod())
+	if w.ID() != 42 || w.Language() != "Go" || w.ReadyAfter() <= 0 || w.StartMethod() != "exec" {
+		t.Errorf("id %d, language %q, ready after %s, start method %q", w.ID(), w.Language(), w.ReadyAfter(), w.StartMethod())
 	}
 	if w.PID() != w.hello.PID {
 		t.Errorf("pid = %d, but the process says %d", w.PID(), w.hello.PID)

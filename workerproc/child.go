@@ -3,7 +3,6 @@ package workerproc
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -15,10 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// child is the operating system's side of a worker: a process that leads its own group.
+// child is the operating system's side of a worker: a process that leads its own group. It was exec'ed by this process or
+// forked by a zygote, which differ in how its death is noticed and its status collected.
 type child struct {
-	cmd *exec.Cmd
-	pid int
+	pid   int
+	death func() error      // returns when the process has ended, unreaped, or with an error if that cannot be noticed
+	reap  func() exitStatus // waits for the end and gives the process id back to the system
 
 	mu     sync.Mutex // guards reaped
 	reaped bool       // the number may belong to somebody else
@@ -26,41 +27,56 @@ type child struct {
 
 // exitStatus is how a child ended.
 type exitStatus struct {
-	code   int            // -1 if a signal ended it
-	signal syscall.Signal // 0 if it exited
+	code    int            // -1 if a signal ended it, or if it is not known
+	signal  syscall.Signal // 0 if it exited
+	unknown bool           // nobody could collect its status
 }
 
 // startChild runs cmd as the leader of a new process group.
-func startChild(cmd *exec.Cmd) (*child, error) {
+func startChild(cmd *exec.Cmd, f *family) (*child, error) {
 	// No Pdeathsig: the leader would die before the service's end of the lifeline is closed, which then would not reach
 	// the rest of its group.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	if err := f.start(cmd); err != nil {
 		return nil, err
 	}
-	return &child{cmd: cmd, pid: cmd.Process.Pid}, nil
+	pid := cmd.Process.Pid
+	return &child{
+		pid:   pid,
+		death: func() error { return awaitDeath(cmd) },
+		reap: func() exitStatus {
+			// The error repeats what ProcessState says, or is about streams, of which cmd has none.
+			_ = cmd.Wait()
+			f.remove(pid)
+			f.endStrangers()
+			status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			return statusOf(status)
+		},
+	}, nil
 }
 
-// wait returns when the process has ended and been reaped. Before it reaps it kills what is left of the group, while
+func statusOf(status syscall.WaitStatus) exitStatus {
+	if status.Signaled() {
+		return exitStatus{code: -1, signal: status.Signal()}
+	}
+	return exitStatus{code: status.ExitStatus()}
+}
+
+// wait returns when the process has ended and been reaped. Before it is reaped what is left of the group is killed, while
 // the group's number cannot have been given to others. It is called once.
 func (c *child) wait() exitStatus {
-	seen := awaitDeath(c.cmd) == nil
+	seen := c.death() == nil
 	if seen {
 		c.killGroup()
 	}
-	// The error repeats what ProcessState says, or is about streams, of which cmd has none.
-	_ = c.cmd.Wait()
+	status := c.reap()
 	if !seen { // without process descriptors: what is left of a group keeps its number from being given to others
 		c.killGroup()
 	}
 	c.mu.Lock()
 	c.reaped = true
 	c.mu.Unlock()
-	status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if ok && status.Signaled() {
-		return exitStatus{code: -1, signal: status.Signal()}
-	}
-	return exitStatus{code: c.cmd.ProcessState.ExitCode()}
+	return status
 }
 
 // killGroup sends SIGKILL to the group that the process was made to lead, and to the process, which may have left it.
@@ -79,29 +95,6 @@ func (c *child) kill(pid int, sig syscall.Signal) {
 	if !c.reaped {
 		_ = syscall.Kill(pid, sig)
 	}
-}
-
-// pipe makes a pipe whose one end stays here, in the poller, and whose other end goes to the child in blocking mode.
-// Both are close-on-exec. toChild says which end goes to the child: its read end or its write end.
-func pipe(toChild bool) (ours, theirs *os.File, err error) {
-	var fds [2]int
-	syscall.ForkLock.RLock()
-	err = unix.Pipe(fds[:])
-	if err == nil {
-		unix.CloseOnExec(fds[0])
-		unix.CloseOnExec(fds[1])
-	}
-	syscall.ForkLock.RUnlock()
-	if err != nil {
-		return nil, nil, fmt.Errorf("pipe: %w", err)
-	}
-	if toChild {
-		fds[0], fds[1] = fds[1], fds[0]
-	}
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		return nil, nil, fmt.Errorf("pipe: %w", err)
-	}
-	return os.NewFile(uintptr(fds[0]), "pipe"), os.NewFile(uintptr(fds[1]), "pipe"), nil
 }
 
 // pipeReader reads what a worker writes into a pipe. Past the deadline that follows a death it waits no more, but goes on

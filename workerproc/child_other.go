@@ -4,11 +4,20 @@ package workerproc
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 )
 
 // fionread asks how many bytes wait in a pipe.
 const fionread = 0x4004667f // FIONREAD
 
-// awaitDeath needs process descriptors, which only Linux has; the caller then waits for the process itself.
-func awaitDeath(*exec.Cmd) error { return errors.ErrUnsupported }
+// Process descriptors, packets on local sockets and subreapers are Linux's. Without them workers are exec'ed, and the end
+// of one is noticed by waiting for it.
+
+func awaitDeath(*exec.Cmd) error                      { return errors.ErrUnsupported }
+func awaitPidfd(*os.File) error                       { return errors.ErrUnsupported }
+func newPidfd(int) (*os.File, error)                  { return nil, errors.ErrUnsupported }
+func controlPair() (ours, theirs *os.File, err error) { return nil, nil, errors.ErrUnsupported }
+func becomeSubreaper() error                          { return errors.ErrUnsupported }
+func reapOrphan(int) exitStatus                       { return exitStatus{code: -1, unknown: true} }
+func childrenOutsideGroup() []int                     { return nil }

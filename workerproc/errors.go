@@ -99,8 +99,9 @@ const (
 type Exit struct {
 	Cause        Cause
 	Reason       string         // one sentence
-	Code         int            // exit code, -1 if a signal ended it
+	Code         int            // exit code, -1 if a signal ended it or Unknown is set
 	Signal       syscall.Signal // 0 if it exited
+	Unknown      bool           // its status was lost with the zygote that had forked it
 	OOMSuspected bool           // SIGKILL that was not ours while the kernel killed for lack of memory
 	Forced       bool           // it outlived the grace of a stop, or lived on without answering, and was killed
 	Output       []string       // last lines of output, oldest first, each "stream: text"
@@ -122,6 +123,8 @@ func (e *Exit) describe() {
 	switch {
 	case e.Signal != 0:
 		fmt.Fprintf(&b, "was killed by signal %d (%s)", int(e.Signal), e.SignalName())
+	case e.Unknown:
+		b.WriteString("ended, and its status was lost with the process that had forked it")
 	case e.Code == 0:
 		b.WriteString("exited with code 0")
 	default:

@@ -60,7 +60,7 @@ func spawn(t testing.TB, cfg Config) *Worker {
 
 func spawnFrom(t testing.TB, s *Spawner, id uint64) *Worker {
 	t.Helper()
-	w, err := s.Spawn(t.Context(), id, nil)
+	w, err := s.Spawn(t.Context(), 1, id, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func (b *logBook) await(t testing.TB, message string) map[string]any {
 // mute returns a worker without a process that has said stream.
 func mute(stream []byte) *Worker {
 	return &Worker{
-		child: &child{reaped: true}, maxFrame: testLimit, log: slog.New(slog.DiscardHandler),
+		child: &child{reaped: true}, maxFrame: testLimit, output: output{log: slog.New(slog.DiscardHandler)},
 		out: bufio.NewReader(bytes.NewReader(stream)), started: make(chan error, 1), calls: map[uint32]*openCall{},
 	}
 }

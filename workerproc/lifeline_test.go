@@ -24,13 +24,13 @@ func ownFake() {
 	cfg := Config{Command: []string{self}, MaxFrame: testLimit, StartTimeout: patience,
 		Environ: append(os.Environ(), fakeVar+"="+os.Getenv("FAKE_OWNED")), Log: slog.New(slog.DiscardHandler)}
 	if app := os.Getenv("OWNED_APP"); app != "" {
-		cfg.Command, cfg.Python, cfg.App = nil, "python3", app
+		cfg.Command, cfg.Python, cfg.App, cfg.Preload = nil, "python3", app, os.Getenv(noPreload) == ""
 	}
 	s, err := NewSpawner(cfg)
 	if err != nil {
 		panic(err)
 	}
-	w, err := s.Spawn(context.Background(), 1, nil)
+	w, err := s.Spawn(context.Background(), 1, 1, nil)
 	if err != nil {
 		panic(err)
 	}

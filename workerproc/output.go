@@ -2,8 +2,12 @@ package workerproc
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
 	"strings"
 	"sync"
 )
@@ -122,4 +126,47 @@ func (r *ring) stderrTail(requestID string) []string {
 		}
 	}
 	return tail[max(0, len(tail)-tailLines):]
+}
+
+// output is what a process prints: kept in a ring, and logged.
+type output struct {
+	log  *slog.Logger
+	ring ring
+}
+
+// drain reads r line by line until it ends. A line belongs to the call that current returns for the position of its first
+// byte in the stream, or to none.
+func (o *output) drain(r *pipeReader, stream string, current func(at int64) *Call) {
+	err := readLines(r, func(text string, at int64) {
+		o.line(Line{Stream: stream, Level: "info", Message: text}, current(at))
+	})
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		o.log.Error("read worker output", "stream", stream, "err", err)
+	}
+}
+
+// noCall is for processes that run no calls.
+func noCall(int64) *Call { return nil }
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn, "error": slog.LevelError, "critical": slog.LevelError,
+}
+
+// line keeps a line of output and logs it: records of the logging module at their own level, plain output at debug.
+func (o *output) line(l Line, call *Call) {
+	l.Message = clip(l.Message, maxLogged)
+	level := slog.LevelDebug
+	if l.Stream == "log" {
+		level = logLevels[l.Level]
+	}
+	attrs := []slog.Attr{slog.String("stream", l.Stream)}
+	if l.Logger != "" {
+		attrs = append(attrs, slog.String("logger", l.Logger))
+	}
+	if call != nil {
+		l.RequestID, l.Command = call.RequestID, call.Command
+		attrs = append(attrs, slog.String("command", l.Command), slog.String("request_id", l.RequestID))
+	}
+	o.ring.add(l)
+	o.log.LogAttrs(context.Background(), level, l.Message, attrs...)
 }

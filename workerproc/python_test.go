@@ -30,7 +30,7 @@ func pythonConfig(t testing.TB) Config {
 		t.Fatal(err)
 	}
 	cfg := fakeConfig(t, "")
-	cfg.Command, cfg.Python, cfg.App = nil, "python3", app
+	cfg.Command, cfg.Python, cfg.App, cfg.Preload = nil, "python3", app, os.Getenv(noPreload) == ""
 	cfg.Environ = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	return cfg
 }

@@ -149,7 +149,7 @@ func TestManyWorkersStartAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for id := range uint64(8) {
 		wg.Go(func() {
-			w, err := s.Spawn(t.Context(), id, nil)
+			w, err := s.Spawn(t.Context(), 1, id, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -174,7 +174,7 @@ func TestCancelRacingWithReadyLeavesNothing(t *testing.T) {
 	s := newSpawner(t, fakeConfig(t, "slow"))
 	for range 5 {
 		ctx, cancel := context.WithCancel(t.Context())
-		w, err := s.Spawn(ctx, 1, func(_ int, stage string) {
+		w, err := s.Spawn(ctx, 1, 1, func(_ int, stage string) {
 			if stage == "step 2" {
 				go cancel()
 			}

@@ -1,11 +1,9 @@
 package workerproc
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"syscall"
 	"time"
@@ -15,8 +13,8 @@ import (
 func (w *Worker) run(progress func(stage string)) {
 	w.stage = "spawn"
 	w.oomKills = kernelOOMKills()
-	w.readers.Go(func() { w.drainOutput(w.stdout, "stdout") })
-	w.readers.Go(func() { w.drainOutput(w.stderr, "stderr") })
+	w.readers.Go(func() { w.output.drain(w.stdout, "stdout", func(at int64) *Call { return w.onlyCall("stdout", at) }) })
+	w.readers.Go(func() { w.output.drain(w.stderr, "stderr", func(at int64) *Call { return w.onlyCall("stderr", at) }) })
 	w.readers.Go(func() { w.readReplies(progress) })
 	go w.reap() // ends with the process, and closes done
 }
@@ -208,47 +206,31 @@ func (w *Worker) handleLog(f Frame) error {
 	if err != nil {
 		return err
 	}
+	var call *Call
 	w.mu.Lock()
-	open := w.calls[f.ID]
+	if open, ok := w.calls[f.ID]; ok {
+		call = open.request
+	}
 	w.mu.Unlock()
-	w.line(Line{Stream: body.Stream, Level: body.Level, Logger: body.Logger, Message: body.Message}, open)
+	w.output.line(Line{Stream: body.Stream, Level: body.Level, Logger: body.Logger, Message: body.Message}, call)
 	return nil
 }
 
-// onlyCall returns the open call if there is exactly one: to it belongs what reaches descriptors 1 and 2.
-func (w *Worker) onlyCall() *openCall {
+// onlyCall returns the open call if there is exactly one, and if what stands at position at of the stream can be its
+// output: the pipe may still hold what the call before it has left there.
+func (w *Worker) onlyCall(stream string, at int64) *Call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.calls) != 1 {
 		return nil
 	}
 	for _, open := range w.calls {
-		return open
+		if stream == "stdout" && at < open.stdout || stream == "stderr" && at < open.stderr {
+			return nil
+		}
+		return open.request
 	}
 	return nil
-}
-
-var logLevels = map[string]slog.Level{
-	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warning": slog.LevelWarn, "error": slog.LevelError, "critical": slog.LevelError,
-}
-
-// line keeps a line of output and logs it: records of the logging module at their own level, plain output at debug.
-func (w *Worker) line(l Line, open *openCall) {
-	l.Message = clip(l.Message, maxLogged)
-	level := slog.LevelDebug
-	if l.Stream == "log" {
-		level = logLevels[l.Level]
-	}
-	attrs := []slog.Attr{slog.String("stream", l.Stream)}
-	if l.Logger != "" {
-		attrs = append(attrs, slog.String("logger", l.Logger))
-	}
-	if open != nil {
-		l.RequestID, l.Command = open.request.RequestID, open.request.Command
-		attrs = append(attrs, slog.String("command", l.Command), slog.String("request_id", l.RequestID))
-	}
-	w.ring.add(l)
-	w.log.LogAttrs(context.Background(), level, l.Message, attrs...)
 }
 
 // reap waits for the death of the process, gathers the evidence, and answers what is still open.
@@ -264,8 +246,8 @@ func (w *Worker) reap() {
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.exit = Exit{Cause: w.cause, Code: status.code, Signal: status.signal, Forced: w.forced && status.signal == syscall.SIGKILL,
-		Output: w.ring.output(), StderrTail: w.ring.stderrTail("")}
+	w.exit = Exit{Cause: w.cause, Code: status.code, Signal: status.signal, Unknown: status.unknown, Forced: w.forced && status.signal == syscall.SIGKILL,
+		Output: w.output.ring.output(), StderrTail: w.output.ring.stderrTail("")}
 	if w.cause == "" {
 		w.cause = CauseCrash
 		if w.detail != "" && (status.signal == 0 || w.exit.Forced) {
@@ -287,7 +269,7 @@ func (w *Worker) reap() {
 // printed: they may be others' calls.
 func (w *Worker) lostLocked(open *openCall) error {
 	started, exit := w.frames.reached(open.end), w.exit
-	exit.StderrTail = w.ring.stderrTail(open.request.RequestID)
+	exit.StderrTail = w.output.ring.stderrTail(open.request.RequestID)
 	switch {
 	case open == w.expired:
 		return &TimeoutError{Stack: w.stack, Exit: exit, Started: started}

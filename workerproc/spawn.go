@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,24 +21,37 @@ type Config struct {
 	Python       string        // interpreter, a path or a name looked up in PATH
 	App          string        // path of a .py file, or a dotted module name; may be empty with Command
 	MaxFrame     int           // bytes, both ways
+	Preload      bool          // fork workers from a zygote where the system can
+	AllowThreads bool          // fork even if the import left threads, which workers then lack
 	StartTimeout time.Duration // from spawn to READY
 	Environ      []string      // environment of the service, as os.Environ gives it
 	Log          *slog.Logger  // takes the workers' output
 }
 
-// Spawner starts workers with exec and holds what they share. Another way to make the process (a fork of a zygote)
-// takes the place of its launch method; the rest of a worker's life is the same.
+// How a worker is made.
+const (
+	methodFork = "fork"
+	methodExec = "exec"
+)
+
+// Spawner starts workers, and holds what they share: as forks of a zygote that has imported the app, one for each
+// generation of the app, or with exec.
 type Spawner struct {
 	cfg      Config
 	runtime  string       // directory of the Python runtime
 	cleanup  func() error // removes it if it is temporary
 	lifeline *os.File     // read end, handed to each worker
 	alive    *os.File     // write end: never written, closed by the kernel when this process dies
+	family   family
+	wg       sync.WaitGroup // goroutines of preloads
+
+	mu       sync.Mutex       // guards preloads
+	preloads map[int]*preload // by generation
 }
 
 // NewSpawner puts the Python runtime on disk and makes the lifeline. Close releases both.
 func NewSpawner(cfg Config) (*Spawner, error) {
-	s := &Spawner{cfg: cfg, cleanup: func() error { return nil }}
+	s := &Spawner{cfg: cfg, cleanup: func() error { return nil }, preloads: map[int]*preload{}}
 	if len(cfg.Command) == 0 {
 		var err error
 		if s.runtime, s.cleanup, err = runtimeDir(); err != nil {
@@ -48,27 +62,39 @@ func NewSpawner(cfg Config) (*Spawner, error) {
 	if s.alive, s.lifeline, err = pipe(true); err != nil {
 		return nil, errors.Join(err, s.cleanup())
 	}
+	if err := becomeSubreaper(); err != nil {
+		s.cfg.Preload = false
+	}
 	return s, nil
 }
 
-// Close ends the lifeline, which kills every worker still alive, and removes temporary files. No Spawn may be under way.
+// Close ends the zygotes and the lifeline, which kills every worker still alive, and removes temporary files. No Spawn may
+// be under way.
 func (s *Spawner) Close() error {
+	s.mu.Lock()
+	for _, p := range s.preloads {
+		p.cancel()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
 	return errors.Join(s.lifeline.Close(), s.alive.Close(), s.cleanup())
 }
 
-// StartMethod names how this Spawner makes processes, for people.
-func (s *Spawner) StartMethod() string { return "exec" }
-
-// Spawn starts a process and waits until it has said READY, at most StartTimeout. It calls progress, if that is not nil,
-// with the process id and each stage that the worker reports. ctx ends the attempt. The error is a *StartError, and the
-// process is dead then.
-func (s *Spawner) Spawn(ctx context.Context, id uint64, progress func(pid int, stage string)) (*Worker, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.StartTimeout)
-	defer cancel()
+// Spawn starts a process of a generation of the app and waits until it has said READY, at most StartTimeout; the first
+// ones of a generation also wait as long for the zygote's import. It calls progress, if that is not nil, with the process
+// id and each stage that the worker reports; the id is 0 while the zygote imports. ctx ends the attempt. The error is a
+// *StartError, and the process is dead then.
+func (s *Spawner) Spawn(ctx context.Context, generation int, id uint64, progress func(pid int, stage string)) (*Worker, error) {
 	if progress == nil {
 		progress = func(int, string) {}
 	}
-	w, err := s.launch(id)
+	z, err := s.zygote(ctx, generation, progress)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.StartTimeout)
+	defer cancel()
+	w, err := s.launch(z, id)
 	if err != nil {
 		return nil, &StartError{Stage: "spawn", Detail: err.Error()}
 	}
@@ -80,64 +106,109 @@ func (s *Spawner) Spawn(ctx context.Context, id uint64, progress func(pid int, s
 	return w, nil
 }
 
-// launch makes the pipes and the process. The process is not read from before run.
-func (s *Spawner) launch(id uint64) (*Worker, error) {
+// zygote returns what to fork a worker of a generation from, or nil if it is to be exec'ed.
+func (s *Spawner) zygote(ctx context.Context, generation int, progress func(int, string)) (*zygote, error) {
+	if !s.preloading() {
+		return nil, nil
+	}
+	s.mu.Lock()
+	p, ok := s.preloads[generation]
+	if !ok {
+		p = newPreload(s)
+		s.preloads[generation] = p
+	}
+	s.mu.Unlock()
+	return p.get(ctx, func(stage string) { progress(0, stage) })
+}
+
+func (s *Spawner) preloading() bool { return s.cfg.Preload && len(s.cfg.Command) == 0 }
+
+// Retire ends the zygote of a generation of which no worker will be started any more. Its workers live on.
+func (s *Spawner) Retire(generation int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.preloads[generation]; ok {
+		p.cancel()
+		delete(s.preloads, generation)
+	}
+}
+
+// Zygote describes the zygote of a generation.
+func (s *Spawner) Zygote(generation int) ZygoteStatus {
+	s.mu.Lock()
+	p, ok := s.preloads[generation]
+	s.mu.Unlock()
+	switch {
+	case ok:
+		return p.status()
+	case s.preloading():
+		return ZygoteStatus{State: ZygoteStarting}
+	default:
+		return ZygoteStatus{State: ZygoteOff}
+	}
+}
+
+// launch makes the pipes and the process, which is a fork of z, or exec'ed if z is nil or cannot be forked. The process
+// is not read from before run.
+func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 	if _, err := s.lifeline.Stat(); err != nil { // closed: nothing would end such a worker
 		return nil, fmt.Errorf("lifeline: %w", err)
 	}
-	if s.runtime != "" {
-		if err := writeRuntime(s.runtime); err != nil { // somebody may have cleaned the directory
-			return nil, fmt.Errorf("write the Python runtime: %w", err)
-		}
-	}
-	var all []*os.File
-	open := func(toChild bool) (ours, theirs *os.File, err error) {
-		if ours, theirs, err = pipe(toChild); err == nil {
-			all = append(all, ours, theirs)
-		}
-		return ours, theirs, err
-	}
-	calls, callsEnd, err1 := open(true)
-	replies, repliesEnd, err2 := open(false)
-	stdout, stdoutEnd, err3 := open(false)
-	stderr, stderrEnd, err4 := open(false)
-	stack, stackEnd, err5 := open(false)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
-		closeAll(all...)
+	var p pipes
+	if err := p.open(); err != nil {
 		return nil, err
 	}
-	cmd := s.command(id)
-	cmd.Stdout, cmd.Stderr = stdoutEnd, stderrEnd
-	cmd.ExtraFiles = []*os.File{callsEnd, repliesEnd, nil, s.lifeline, stackEnd} // descriptors 3, 4, (5), 6, 7
-	child, err := startChild(cmd)
-	closeAll(callsEnd, repliesEnd, stdoutEnd, stderrEnd, stackEnd)
+	defer p.theirs.close()
+	method, began := methodFork, time.Now()
+	child, err := z.fork(id, &p.theirs)
+	if errors.Is(err, errCannotFork) {
+		method, began = methodExec, time.Now()
+		child, err = s.exec(id, &p.theirs)
+	}
 	if err != nil {
-		closeAll(calls, replies, stdout, stderr, stack)
+		p.ours.close()
 		return nil, err
 	}
+	ours := p.ours
 	return &Worker{
-		id: id, child: child, maxFrame: s.cfg.MaxFrame, spawnedAt: time.Now(),
-		log: s.cfg.Log.With("worker", id, "pid", child.pid), runtime: s.runtime,
-		frames: frameWriter{out: calls}, in: calls, out: bufio.NewReaderSize(&pipeReader{file: replies}, 64<<10),
-		replies: replies, stdout: &pipeReader{file: stdout}, stderr: &pipeReader{file: stderr}, stackPipe: stack,
+		id: id, child: child, method: method, maxFrame: s.cfg.MaxFrame, spawnedAt: began, runtime: s.runtime,
+		output: output{log: s.cfg.Log.With("worker", id, "pid", child.pid)},
+		frames: frameWriter{out: ours.calls}, in: ours.calls, out: bufio.NewReaderSize(&pipeReader{file: ours.replies}, 64<<10),
+		replies: ours.replies, stdout: &pipeReader{file: ours.stdout}, stderr: &pipeReader{file: ours.stderr}, stackPipe: ours.stack,
 		started: make(chan error, 1), done: make(chan struct{}), calls: map[uint32]*openCall{},
 	}, nil
 }
 
-func (s *Spawner) command(id uint64) *exec.Cmd {
+// exec starts a worker as a program of its own.
+func (s *Spawner) exec(id uint64, theirs *ends) (*child, error) {
 	argv := s.cfg.Command
 	if len(argv) == 0 {
 		argv = []string{s.cfg.Python, s.runtime}
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(workerEnviron(s.cfg.Environ),
-		"CHARMER_WORKER_ID="+strconv.FormatUint(id, 10),
-		"CHARMER_WORKER_MAX_FRAME="+strconv.Itoa(s.cfg.MaxFrame),
-		"CHARMER_WORKER_START_METHOD="+s.StartMethod())
-	if s.cfg.App != "" {
-		cmd.Env = append(cmd.Env, "CHARMER_WORKER_APP="+s.cfg.App)
+	cmd.Env = s.environ(methodExec, "CHARMER_WORKER_ID="+strconv.FormatUint(id, 10))
+	cmd.Stdout, cmd.Stderr = theirs.stdout, theirs.stderr
+	cmd.ExtraFiles = []*os.File{theirs.calls, theirs.replies, nil, s.lifeline, theirs.stack} // descriptors 3, 4, (5), 6, 7
+	return s.start(cmd)
+}
+
+// start runs a program of the Python runtime, or a worker of the user's.
+func (s *Spawner) start(cmd *exec.Cmd) (*child, error) {
+	if s.runtime != "" {
+		if err := writeRuntime(s.runtime); err != nil { // somebody may have cleaned the directory
+			return nil, fmt.Errorf("write the Python runtime: %w", err)
+		}
 	}
-	return cmd
+	return startChild(cmd, &s.family)
+}
+
+// environ is the environment of a worker or of a zygote.
+func (s *Spawner) environ(method string, more ...string) []string {
+	env := append(workerEnviron(s.cfg.Environ), "CHARMER_WORKER_MAX_FRAME="+strconv.Itoa(s.cfg.MaxFrame), "CHARMER_WORKER_START_METHOD="+method)
+	if s.cfg.App != "" {
+		env = append(env, "CHARMER_WORKER_APP="+s.cfg.App)
+	}
+	return append(env, more...)
 }
 
 // workerEnviron is environ without charmer's own settings, and with one thread for each numeric library that does not
@@ -172,25 +243,4 @@ func AppExists(app string) error {
 		return fmt.Errorf("%s is a directory; name a .py file or a module", app)
 	}
 	return nil
-}
-
-func closeAll(files ...*os.File) {
-	for _, f := range files {
-		_ = f.Close() // nothing was written that a failure could lose
-	}
-}
-
-// drainOutput reads r line by line into w until r ends. A line belongs to the call that runs if there is exactly one, and if
-// the line did not begin before it: the pipe may still hold what the call before it has left there.
-func (w *Worker) drainOutput(r *pipeReader, stream string) {
-	err := readLines(r, func(text string, at int64) {
-		open := w.onlyCall()
-		if open != nil && (stream == "stdout" && at < open.stdout || stream == "stderr" && at < open.stderr) {
-			open = nil
-		}
-		w.line(Line{Stream: stream, Level: "info", Message: text}, open)
-	})
-	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		w.log.Error("read worker output", "stream", stream, "err", err)
-	}
 }

@@ -75,7 +75,7 @@ func TestClosedSpawnerStartsNothing(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	w, err := s.Spawn(t.Context(), 1, nil)
+	w, err := s.Spawn(t.Context(), 1, 1, nil)
 	var failed *StartError
 	if w != nil || !errors.As(err, &failed) || failed.Stage != "spawn" {
 		t.Errorf("%v and %v, want a *StartError", w, err)

@@ -19,7 +19,7 @@ func start(t *testing.T, ctx context.Context, cfg Config) *StartError {
 	t.Helper()
 	s := newSpawner(t, cfg)
 	pid := 0
-	w, err := s.Spawn(ctx, 1, func(child int, _ string) { pid = child })
+	w, err := s.Spawn(ctx, 1, 1, func(child int, _ string) { pid = child })
 	if w != nil {
 		t.Errorf("a worker came of it: %v", w.Commands())
 		w.Kill()
@@ -134,7 +134,7 @@ func TestCancelledStartIsGivenUp(t *testing.T) {
 	s := newSpawner(t, fakeConfig(t, "stuck-import"))
 	enough := errors.New("enough of it")
 	var stages []string
-	_, err := s.Spawn(ctx, 1, func(_ int, stage string) {
+	_, err := s.Spawn(ctx, 1, 1, func(_ int, stage string) {
 		stages = append(stages, stage)
 		if stage == "import app" {
 			cancel(enough)
@@ -161,7 +161,7 @@ func TestProgressTellsTheStages(t *testing.T) {
 	s := newSpawner(t, fakeConfig(t, "slow"))
 	var stages []string
 	var pids []int
-	w, err := s.Spawn(t.Context(), 1, func(pid int, stage string) {
+	w, err := s.Spawn(t.Context(), 1, 1, func(pid int, stage string) {
 		pids, stages = append(pids, pid), append(stages, stage)
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"sync"
@@ -40,7 +39,7 @@ type Worker struct {
 	id         uint64
 	child      *child
 	maxFrame   int
-	log        *slog.Logger
+	method     string // "exec" or "fork"
 	runtime    string // directory of the Python runtime; empty for other workers
 	spawnedAt  time.Time
 	readyAfter time.Duration // set before Spawn returns
@@ -54,7 +53,7 @@ type Worker struct {
 	stdout    *pipeReader // from descriptor 1
 	stderr    *pipeReader // from descriptor 2
 	stackPipe *os.File
-	ring      ring
+	output    output
 
 	readers  sync.WaitGroup // the three readers
 	started  chan error     // one value when READY came or cannot come any more
@@ -91,6 +90,9 @@ func (w *Worker) ID() uint64 { return w.id }
 
 // PID returns the process id, also after death.
 func (w *Worker) PID() int { return w.child.pid }
+
+// StartMethod returns how the process was made: "fork", or "exec".
+func (w *Worker) StartMethod() string { return w.method }
 
 // Commands returns what the app offers, as READY said it.
 func (w *Worker) Commands() []Command { return w.ready.Commands }

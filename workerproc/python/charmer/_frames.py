@@ -142,11 +142,11 @@ class FrameWriter:
     """Writes whole frames, from any thread and from within signal handlers.
 
     A write that fails or is broken off within a frame ends the process by die. What a signal handler of the app
-    raises meanwhile passes through. In a forked child the writer is dead: it writes nothing and takes no lock, since
-    a thread of the parent may have held it.
+    raises meanwhile passes through. While it is not attached, in the zygote and in a child that the app forked, it
+    writes nothing and takes no lock, since a thread of the parent may have held it.
     """
 
-    __slots__ = ("_die", "_fd", "_turns", "dead", "lock", "running")
+    __slots__ = ("_die", "_fd", "_turns", "attached", "forked", "lock", "running")
 
     def __init__(self, fd: int, die: Callable[[str], NoReturn]) -> None:
         self._fd = fd
@@ -154,18 +154,20 @@ class FrameWriter:
         self.lock = RLock()
         """For whatever puts its output through this writer; see Turns."""
         self._turns: Turns[Tuple[int, int, bytes]] = Turns(self._put_out, self.lock)
-        self.dead = False
+        self.attached = True
+        self.forked = False
+        """Whether this is a child that the app forked, whose frames are its parent's to write."""
         self.running = 0
         """Id of the call that runs, else 0. Set by the serve loop, cleared in the turn that writes the reply."""
 
     def send(self, kind: int, body: bytes = b"", call_id: int = 0) -> None:
         """Write one frame, or queue it if this thread is in the midst of writing one."""
-        if not self.dead:
+        if self.attached:
             self._turns.put((kind, call_id, body))
 
     def reply(self, kind: int, body: bytes, call_id: int) -> None:
         """Write an answer completely; for the serve loop only, which is never within another write."""
-        if self.dead:
+        if self.forked:
             self._die("a forked child came back to the serve loop")
         self._turns.settle((kind, call_id, body))
 

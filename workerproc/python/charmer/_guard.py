@@ -11,7 +11,7 @@ import os
 import select
 import signal
 from dataclasses import dataclass
-from typing import Callable, Final, NoReturn, Optional, Sequence
+from typing import Any, Callable, Final, List, NoReturn, Optional, Sequence
 
 FRAMES_IN: Final = 3
 FRAMES_OUT: Final = 4
@@ -27,6 +27,20 @@ _disable: Final = faulthandler.disable
 _exit: Final = os._exit
 _unregister: Final = faulthandler.unregister
 _write: Final = os.write
+_OOM_SCORE: Final = 300
+_PR_SET_CHILD_SUBREAPER: Final = 36
+
+
+def _find_prctl() -> Any:
+    try:
+        import ctypes
+
+        return ctypes.CDLL(None).prctl
+    except (ImportError, OSError, AttributeError):  # there is none here
+        return None
+
+
+_prctl: Final = _find_prctl()
 
 
 def arm_lifeline() -> None:
@@ -118,28 +132,57 @@ def register_stack_dump() -> Optional[int]:
     return number
 
 
-def guard_forks(words: LastWords, stack_signal: Optional[int], cut_off: Callable[[], None]) -> None:
-    """Cut a child off that the app forks: it must neither read nor write frames, nor hold what tells of a death.
+class ForkGuard:
+    """Cuts off a child that the app forks: it must neither read nor write frames, nor hold what tells of a death.
 
-    Args:
-        words: As last_words returned it.
-        stack_signal: As register_stack_dump returned it.
-        cut_off: Run in the child as well; it must take no lock.
+    Attributes:
+        owned: Descriptors that such a child closes.
+        passing: Set while the zygote forks a worker, which is no child of the app's.
     """
-    owned = [FRAMES_IN, FRAMES_OUT, LIFELINE, STACK]
-    owned += [fd for fd in (words.fd,) if fd is not None]
 
-    def in_child() -> None:
-        if not owned:  # in a child of a child, where these numbers are free for the app
+    def __init__(self, owned: List[int], stack_signal: Optional[int], cut_off: Callable[[], None]) -> None:
+        """Guard all forks from now on.
+
+        Args:
+            owned: See the class.
+            stack_signal: As register_stack_dump returned it.
+            cut_off: Run in the child as well; it must take no lock.
+        """
+        self.owned = owned
+        self.passing = False
+        self._stack_signal = stack_signal
+        self._cut_off = cut_off
+        os.register_at_fork(after_in_child=self._in_child)
+
+    def _in_child(self) -> None:
+        if self.passing or not self.owned:  # empty in a child of a child, where these numbers are free for the app
             return
-        cut_off()
-        if stack_signal is not None:
-            _unregister(stack_signal)
+        self._cut_off()
+        if self._stack_signal is not None:
+            _unregister(self._stack_signal)
         _disable()
-        while owned:
+        while self.owned:
             try:
-                _close(owned.pop())
+                _close(self.owned.pop())
             except OSError:
                 pass
 
-    os.register_at_fork(after_in_child=in_child)
+
+def raise_oom_score() -> None:
+    """Have the kernel, when it runs out of memory, kill this worker before the service."""
+    try:
+        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as score:
+            worse = min(1000, int(score.read()) + _OOM_SCORE)
+            score.seek(0)
+            score.write(str(worse))
+    except (OSError, ValueError):  # there is none here
+        pass
+
+
+def become_subreaper() -> None:
+    """Have what descends from this process stay below it when its parent ends, so that it can be found and ended.
+
+    Where that cannot be had, such a process falls to the next subreaper, or to init.
+    """
+    if _prctl is not None:
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

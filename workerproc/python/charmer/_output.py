@@ -56,9 +56,9 @@ class LineBuffer(io.BufferedIOBase):
         if not self._raw:
             self._turns.settle(None)
 
-    def write_through(self) -> None:
-        """From now on write to the descriptor. What a forked child inherited is the parent's to hand on."""
-        self._raw = True
+    def write_through(self, raw: bool) -> None:
+        """From now on write to the descriptor, or no more. What a forked child inherited is the parent's to hand on."""
+        self._raw = raw
 
     def writable(self) -> bool:
         return True
@@ -160,8 +160,8 @@ class Output:
             self.err.end_line()
 
     def log(self, level: str, logger: str, line: str) -> None:
-        """Send one line of a log record; in a forked child write it to stderr."""
-        if self._writer.dead:
+        """Send one line of a log record; without frames write it to stderr."""
+        if not self._writer.attached:
             self.err.write(cut_end(f"{level}: {logger}: {line}\n", self._limit).encode("utf-8"))
         else:
             self._send(level, "log", line, cut_end(logger, _MAX_LOGGER))
@@ -171,10 +171,10 @@ class Output:
         for line in lines:
             self.log(level, "charmer", line)
 
-    def in_child(self) -> None:
-        """Let a forked child print to its descriptors."""
-        self.out.write_through()
-        self.err.write_through()
+    def write_through(self, raw: bool) -> None:
+        """Have output go to the descriptors themselves, as in the zygote and in forked children, or into frames."""
+        self.out.write_through(raw)
+        self.err.write_through(raw)
 
     def _send(self, level: str, stream: str, message: str, logger: str = "") -> None:
         fields = {"level": level, "stream": stream}

@@ -55,7 +55,7 @@ class Runner:
             function()
         except BaseException as exc:
             failure = exc
-        if self._writer.dead:
+        if self._writer.forked:
             _leave_child(failure)
         self._output.end_lines()
         return failure
@@ -108,13 +108,13 @@ class Runner:
                 value = command.function(**args)
             if _recursion_limit() < _MIN_RECURSION:
                 _set_recursion_limit(_MIN_RECURSION)
-            if self._writer.dead:
+            if self._writer.forked:
                 _leave_child(None)
             reply = self._result(value)
         except BaseException as exc:
             if _recursion_limit() < _MIN_RECURSION:
                 _set_recursion_limit(_MIN_RECURSION)
-            if self._writer.dead:
+            if self._writer.forked:
                 _leave_child(exc)
             reply = self._failed(exc)
         self._registry.running = None

@@ -188,10 +188,10 @@ class Writing(unittest.TestCase):
             FrameWriter(writing, die).send(0x84, b"2", 7)
         os.close(writing)
 
-    def test_a_dead_writer_writes_nothing(self) -> None:
+    def test_a_writer_that_is_not_attached_writes_nothing(self) -> None:
         reading, writing = os.pipe()
         writer = FrameWriter(writing, die)
-        writer.dead = True
+        writer.attached = False
         writer.send(0x84, b"2", 7)
         os.close(writing)
         self.assertEqual(os.read(reading, 10), b"")

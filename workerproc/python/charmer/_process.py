@@ -1,0 +1,102 @@
+"""What a process of charmer's has in place before the app is imported, be it a worker or the zygote."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from functools import partial
+from typing import Callable, Dict, Final, List, Optional, Sequence
+
+from . import _guard
+from ._failure import start_fields
+from ._frames import FrameWriter
+from ._loader import find_app, import_app
+from ._output import Output
+from ._registry import REGISTRY
+from ._run import Runner
+from ._text import text_limit
+from ._version import PROTOCOL, VERSION
+
+_MAX_FRAME: Final = 64 * 1024 * 1024
+_MIN_MAX_FRAME: Final = 1024
+_EXIT_USAGE: Final = 64
+_IMPLEMENTATIONS: Final = {"cpython": "CPython", "pypy": "PyPy"}
+
+
+class StartError(Exception):
+    """The app was imported, but cannot be served."""
+
+
+StartError.__module__ = "charmer"
+
+
+class Process:
+    """Descriptors, streams and guards of this process. There is one."""
+
+    def __init__(self, needed: Sequence[int]) -> None:
+        """Take the process over, or leave it with a message.
+
+        Args:
+            needed: Descriptors without which nobody has started it who speaks the protocol.
+        """
+        _guard.arm_lifeline()
+        _guard.keep_private((_guard.FRAMES_IN, _guard.FRAMES_OUT, _guard.LIFELINE, _guard.STACK))
+        if not all(map(_guard.is_open, needed)):
+            sys.stderr.write("This is a worker of charmer and speaks to nothing else: run `charmer serve app.py`.\n")
+            raise SystemExit(_EXIT_USAGE)
+        self.words = _guard.last_words()
+        self.stack_signal = _guard.register_stack_dump()
+        self.max_frame = int(os.environ.get("CHARMER_WORKER_MAX_FRAME", _MAX_FRAME))
+        if self.max_frame < _MIN_MAX_FRAME:
+            self.words.die(f"CHARMER_WORKER_MAX_FRAME is {self.max_frame}; less than {_MIN_MAX_FRAME} carries no error")
+        self.writer = FrameWriter(_guard.FRAMES_OUT, self.words.die)
+        self.output = Output(self.writer, self.max_frame)
+        self.guard = _guard.ForkGuard(self.owned(), self.stack_signal, self._cut_off)
+        self.output.install()
+        atexit.register(self.output.end_lines)
+        self.runner = Runner(REGISTRY, self.writer, self.output, self.max_frame)
+
+    def owned(self) -> List[int]:
+        """Return the descriptors that are this process's own, as a worker or as the zygote."""
+        owned = [_guard.FRAMES_IN, _guard.FRAMES_OUT, _guard.LIFELINE, _guard.STACK]
+        return owned + [fd for fd in (self.words.fd,) if fd is not None]
+
+    def hello(self) -> Dict[str, object]:
+        """Return the body of HELLO."""
+        name = sys.implementation.name
+        fields: Dict[str, object] = {
+            "protocol": PROTOCOL,
+            "pid": os.getpid(),
+            "runtime": f"charmer-python {VERSION}",
+            "language": f"{_IMPLEMENTATIONS.get(name, name)} {sys.version.split()[0]}",
+        }
+        if self.stack_signal is not None:
+            fields["stack_signal"] = self.stack_signal
+        return fields
+
+    def load_app(self, progress: Callable[[str], None]) -> Optional[Dict[str, object]]:
+        """Import the app.
+
+        Args:
+            progress: Told what begins.
+
+        Returns:
+            None, or the members of an ERROR of kind start.
+        """
+        app = find_app(os.environ.get("CHARMER_WORKER_APP", ""))
+        progress(f"import {app.module}")
+        failure = self.runner.attempt(partial(import_app, app))
+        if failure is None and not REGISTRY.commands:
+            advice = "write `from charmer import command` in it, and @command above each function to serve"
+            failure = StartError(f"{app.path or app.module} registers no command: {advice}")
+        return None if failure is None else self.start_failure("import app", failure)
+
+    def start_failure(self, stage: str, failure: BaseException) -> Dict[str, object]:
+        """Return the members of an ERROR of kind start."""
+        return start_fields(stage, failure, text_limit(self.max_frame))
+
+    def _cut_off(self) -> None:
+        self.writer.attached = False
+        self.writer.forked = True
+        self.output.write_through(True)
