@@ -153,7 +153,8 @@ func TestSessionsThatComeAndGoLeaveNothing(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	s.eventually("only the pool's processes are left", func() bool { return len(s.workers()) == 2 && len(s.pids()) == 3 })
+	want := map[string]int{"fork": 4, "exec": 3}[startMethod] // the service, two workers, and the zygote
+	s.eventually("only the pool's processes are left", func() bool { return len(s.workers()) == 2 && len(s.pids()) == want })
 	if got := s.stats().Sessions; got.Live != 0 || got.Created != 12 || got.Ended != 12 {
 		t.Errorf("sessions %+v", got)
 	}

@@ -134,7 +134,7 @@ func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) pools
 			}
 			return w, nil
 		},
-		Retire: spawner.Retire,
+		Retire: spawner.Retire, Renew: spawner.Retire,
 		Zygote: spawner.Zygote, Workers: s.Workers, StartParallelism: s.StartParallelism, MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,
 		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, SessionIdle: s.SessionIdle,

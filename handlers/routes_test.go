@@ -30,7 +30,7 @@ func newTestServer(t testing.TB, log io.Writer, configure ...func(*poolsvc.Confi
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},
-		Retire: func(int) {},
+		Retire: func(int) {}, Renew: func(int) {},
 		Zygote: func(int) workerproc.ZygoteStatus { return workerproc.ZygoteStatus{State: workerproc.ZygoteOff} }, Workers: 2, StartParallelism: 2, MinReady: 1, StartTimeout: time.Minute, CheckoutTimeout: time.Minute,
 		ExecuteTimeout: time.Minute, StopGrace: time.Second, MaxQueue: 10, LeaseTTL: time.Minute, LeaseShare: 1,
 		SessionIdle: time.Minute, SessionLifetime: time.Hour, MaxSessions: 10, Log: slog.New(slog.DiscardHandler),

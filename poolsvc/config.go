@@ -32,6 +32,9 @@ type Config struct {
 	// Retire is called once for a generation of which Spawn will start no more workers. Those that run may live on. It
 	// is not called for those that are left when the pool is closed.
 	Retire func(generation int)
+	// Renew has the next Spawn of a generation import the app anew. It is called before a start while workers fail to
+	// start and none is up: what is wrong with the app may have been repaired.
+	Renew func(generation int)
 	// Zygote describes where the workers of a generation are forked from.
 	Zygote           func(generation int) workerproc.ZygoteStatus
 	Workers          int  // size of the pool

@@ -187,3 +187,27 @@ func TestProbesThatDieOfTheirFirstCallAreACrashLoop(t *testing.T) {
 		}
 	})
 }
+
+func TestTheAppIsImportedAnewForAProbeWhenNoWorkerIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		f.plan = func(attempt int) (time.Duration, error) {
+			if attempt >= 3 && attempt <= 6 {
+				return 0, startFailure
+			}
+			return 0, nil
+		}
+		p := warmPool(t, f)
+		advance(minTrial)
+		f.started()[1].crash() // two failed starts with a worker up, and then none up
+		advance(time.Second)
+		equal(t, "renewals with a worker up", f.renewed(), 0)
+		equal(t, "failures", p.Stats().Starts.Failures >= 2, true)
+		f.started()[0].crash()
+		advance(2 * backoffMax)
+		wantCounts(t, p, "idle 2")
+		if f.renewed() == 0 {
+			t.Error("the app was not imported anew for any probe without a worker up")
+		}
+	})
+}

@@ -27,6 +27,7 @@ type factory struct {
 	workers     []*fakeWorker
 	attempts    []time.Time // of starts
 	retired     []int       // generations
+	renewals    int
 	starting    int
 	maxStarting int
 	violations  []string
@@ -74,6 +75,20 @@ func (f *factory) spawn(ctx context.Context, generation int, id uint64, progress
 	defer f.mu.Unlock()
 	f.workers = append(f.workers, w)
 	return w, nil
+}
+
+// renew is a Config.Renew.
+func (f *factory) renew(int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.renewals++
+}
+
+// renewed returns how often the app was to be imported anew.
+func (f *factory) renewed() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.renewals
 }
 
 // retire is a Config.Retire.

@@ -127,7 +127,11 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 		return nil, errNotNow
 	}
 	m.stage, m.spawnedAt = "spawn", time.Now()
+	renew := m.session == nil && p.starts.failures > 0 && !p.anyUpLocked()
 	p.mu.Unlock()
+	if renew {
+		p.cfg.Renew(m.generation)
+	}
 	worker, err := p.cfg.Spawn(m.ctx, m.generation, m.id, func(pid int, stage string) {
 		p.mu.Lock()
 		m.pid, m.stage = pid, stage
@@ -147,6 +151,16 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 func (p *Pool) probingLocked() bool {
 	for _, m := range p.members {
 		if m.session == nil && m.state == StateStarting && m.stage != stageQueued {
+			return true
+		}
+	}
+	return false
+}
+
+// anyUpLocked reports whether a worker of the pool is up.
+func (p *Pool) anyUpLocked() bool {
+	for _, m := range p.members {
+		if m.session == nil && m.worker != nil && m.state != StateStopping {
 			return true
 		}
 	}

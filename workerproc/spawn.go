@@ -123,7 +123,7 @@ func (s *Spawner) zygote(ctx context.Context, generation int, progress func(int,
 
 func (s *Spawner) preloading() bool { return s.cfg.Preload && len(s.cfg.Command) == 0 }
 
-// Retire ends the zygote of a generation of which no worker will be started any more. Its workers live on.
+// Retire ends the zygote of a generation. Its workers live on. A later Spawn of the generation imports the app anew.
 func (s *Spawner) Retire(generation int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
