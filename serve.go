@@ -134,8 +134,9 @@ func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) pools
 			}
 			return w, nil
 		},
-		Retire: spawner.Retire, Renew: spawner.Retire,
-		Zygote: spawner.Zygote, Workers: s.Workers, StartParallelism: s.StartParallelism, MinReady: s.MinReady, Lazy: s.Lazy,
+		Retire: spawner.Retire, Renew: spawner.Retire, Zygote: spawner.Zygote, Workers: s.Workers,
+		MaxRequests: s.MaxRequests, MaxAge: s.MaxAge, MaxMemory: int64(s.MaxMemory), StartParallelism: s.StartParallelism,
+		MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,
 		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, SessionIdle: s.SessionIdle,
 		SessionLifetime: s.SessionLifetime, MaxSessions: s.MaxSessions, Log: log,

@@ -25,6 +25,9 @@ import (
 type settings struct {
 	Listen           string        `default:"127.0.0.1:8080" validate:"required" help:"Address to listen on, host:port; port 0 takes a free one. The service has no authentication yet: keep it off public networks."`
 	Workers          int           `default:"0" validate:"min=0,max=10000" help:"Workers in the pool; 0 means one for each CPU."`
+	MaxRequests      int64         `default:"0" validate:"min=0" help:"Replace a worker of the pool after about this many calls; 0 never."`
+	MaxAge           time.Duration `default:"0s" validate:"min=0" help:"Replace a worker of the pool after about this long; 0 never."`
+	MaxMemory        size          `default:"0B" validate:"min=0" help:"Replace a worker of the pool that has about this much memory of its own; 0 never."`
 	StartParallelism int           `default:"0" validate:"min=0,max=1000" help:"Workers that start at the same time; 0 means one for each CPU, at least 2."`
 	MinReady         int           `default:"1" validate:"min=0" help:"Workers that must be up for the service to be ready."`
 	Lazy             bool          `help:"Start workers when requests need them."`

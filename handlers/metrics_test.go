@@ -49,6 +49,9 @@ func (w *stubWorker) Commands() []workerproc.Command {
 func (w *stubWorker) ReadyAfter() time.Duration { return time.Millisecond }
 
 func (w *stubWorker) StartMethod() string { return "exec" }
+
+func (w *stubWorker) Usage() (workerproc.Usage, error) { return workerproc.Usage{}, nil }
+
 func (w *stubWorker) Healthy() bool {
 	select {
 	case <-w.done:

@@ -21,6 +21,7 @@ type Worker interface {
 	HasHook(name string) bool
 	ReadyAfter() time.Duration
 	StartMethod() string
+	Usage() (workerproc.Usage, error)
 }
 
 // Config says what a pool is. All fields are required but Lazy, MinReady and LeaseShare as noted.
@@ -37,10 +38,13 @@ type Config struct {
 	Renew func(generation int)
 	// Zygote describes where the workers of a generation are forked from.
 	Zygote           func(generation int) workerproc.ZygoteStatus
-	Workers          int  // size of the pool
-	StartParallelism int  // workers that start at the same time, of the pool, and of sessions
-	MinReady         int  // workers that must be up for Ready; 0 never waits for any
-	Lazy             bool // start workers when requests need them
+	Workers          int           // size of the pool
+	MaxRequests      int64         // calls after which a worker of the pool is replaced; 0 is no limit
+	MaxAge           time.Duration // since it was ready; 0 is no limit
+	MaxMemory        int64         // private bytes; 0 is no limit
+	StartParallelism int           // workers that start at the same time, of the pool, and of sessions
+	MinReady         int           // workers that must be up for Ready; 0 never waits for any
+	Lazy             bool          // start workers when requests need them
 	StartTimeout     time.Duration
 	CheckoutTimeout  time.Duration // wait for a worker unless the request says otherwise
 	ExecuteTimeout   time.Duration // wait and run unless the request or the command says otherwise
@@ -57,12 +61,13 @@ type Config struct {
 
 // Times that nobody needs to set.
 const (
-	minTrial       = time.Second            // a worker that dies unused before this counts as a failed start
-	trialFactor    = 5                      // of its start time: the same, if that is more
-	backoffInitial = 100 * time.Millisecond // delay after the first failed start
-	backoffMax     = 30 * time.Second
-	tickInterval   = time.Second     // of the janitor
-	liveWithin     = 5 * time.Second // a janitor silent for longer is dead
-	maxTombs       = 10_000          // ended leases and lost sessions remembered, each
-	maxAttempts    = 3               // workers tried for a call that no worker has begun
+	minTrial        = time.Second            // a worker that dies unused before this counts as a failed start
+	trialFactor     = 5                      // of its start time: the same, if that is more
+	backoffInitial  = 100 * time.Millisecond // delay after the first failed start
+	backoffMax      = 30 * time.Second
+	measureInterval = time.Second     // between two looks at a worker's memory, at least
+	tickInterval    = time.Second     // of the janitor
+	liveWithin      = 5 * time.Second // a janitor silent for longer is dead
+	maxTombs        = 10_000          // ended leases and lost sessions remembered, each
+	maxAttempts     = 3               // workers tried for a call that no worker has begun
 )

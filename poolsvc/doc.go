@@ -10,6 +10,9 @@
 // at once; one that cannot start, or dies before its first use, is tried again after a jittered, growing backoff, one
 // probe at a time. The worker of a session is not replaced: the session is lost, and says so until it is opened again.
 //
+// A worker of the pool that has reached a limit of calls, age or memory is replaced: it serves until its replacement is
+// ready, and a tenth of the pool is replaced at a time. Workers of sessions have no such limits, for a session is a process.
+//
 // # Locks
 //
 // There is one: Pool.mu. It guards the pool, its queue, leases and sessions, so that a snapshot is consistent and no
@@ -20,7 +23,9 @@
 //
 // All are started with Pool.mu held and after the closed check, and Close waits for all of them.
 //
-//   - janitor: one; expires leases and sessions, and ticks for the liveness probe. Ends with the pool's context.
+//   - janitor: one; expires leases and sessions, looks for workers that are too old, and ticks for the liveness
+//     probe. Ends with the pool's context.
+//   - measure: one, if memory is limited; looks at the memory of workers. Ends with the pool's context.
 //   - start: one for each starting worker; ends when the worker is ready or dead, which the context hastens.
 //   - watch: one for each live worker; ends with its process.
 //   - stop: one for each stopping worker; ends after the grace at the latest.

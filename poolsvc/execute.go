@@ -179,6 +179,7 @@ func (p *Pool) accountLocked(m *member, run time.Duration, err error) {
 	var failed *workerproc.CommandError
 	if err == nil || errors.As(err, &failed) {
 		m.calls++
+		p.wearLocked(m, time.Now())
 		if m.session != nil {
 			m.session.calls++
 		}

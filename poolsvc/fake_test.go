@@ -20,6 +20,7 @@ type factory struct {
 	deathLag time.Duration // between the end of a worker's health and that of its process
 	hook     func(w *fakeWorker, c *workerproc.Call) error
 	timeouts map[string]time.Duration // of commands
+	usage    func(w *fakeWorker) (workerproc.Usage, error)
 
 	stopped atomic.Int64 // workers whose process has ended
 
@@ -193,6 +194,13 @@ func (w *fakeWorker) Commands() []workerproc.Command {
 		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds())})
 	}
 	return out
+}
+
+func (w *fakeWorker) Usage() (workerproc.Usage, error) {
+	if w.f.usage == nil {
+		return workerproc.Usage{}, nil
+	}
+	return w.f.usage(w)
 }
 
 func (w *fakeWorker) Healthy() bool {

@@ -94,6 +94,7 @@ func (p *Pool) start(m *member) {
 	p.counts.starts["ok"]++
 	p.counts.startTime.observe(worker.ReadyAfter())
 	m.readyAt = time.Now()
+	m.limits = p.newLimits(m.readyAt)
 	p.learnLocked(worker.Commands())
 	p.offerLocked(m)
 	if m.session == nil {
@@ -291,6 +292,7 @@ func (p *Pool) watch(m *member) {
 		p.fillLocked()
 		p.giveUpLocked() // the last worker has died while the backoff runs
 	}
+	p.replaceWornLocked() // the next one, if it was one
 	p.offerIdleLocked()
 }
 
@@ -336,7 +338,7 @@ func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, runni
 		log = log.With("session", m.session.id)
 	}
 	switch reason {
-	case ExitRecycle, ExitSession, ExitShutdown, ExitExiting:
+	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitSession, ExitShutdown, ExitExiting:
 		log.Info("worker stopped", "forced", exit.Forced)
 	default:
 		log.Warn("worker died", "output", exit.Output)

@@ -28,6 +28,7 @@ func (m *model) check(t *rapid.T) {
 	m.checkLeasesLocked(t)
 	m.checkNobodyWaitsInVainLocked(t)
 	m.checkSizeLocked(t)
+	m.checkReplacedLocked(t)
 }
 
 func (m *model) checkStats(t *rapid.T) {
@@ -191,7 +192,7 @@ func (m *model) stoppingLocked() int {
 // checkSizeLocked: workers that are missing are starting, or about to be started when the backoff is over.
 func (m *model) checkSizeLocked(t *rapid.T) {
 	p := m.p
-	have, starting, attempts := 0, 0, 0
+	have, worn, starting, attempts := 0, 0, 0, 0
 	for _, w := range p.members {
 		if w.state == StateStarting && w.worker == nil {
 			attempts++
@@ -201,10 +202,13 @@ func (m *model) checkSizeLocked(t *rapid.T) {
 		}
 		if w.session == nil && w.state != StateStopping && !w.retiring {
 			have++
+			if w.worn != "" {
+				worn++ // its replacement may be there
+			}
 		}
 	}
-	if have > p.cfg.Workers {
-		t.Errorf("%d workers, the size is %d", have, p.cfg.Workers)
+	if have-worn > p.cfg.Workers {
+		t.Errorf("%d workers, the size is %d", have-worn, p.cfg.Workers)
 	}
 	if m.stoppingLocked() > 0 {
 		starting++ // so does the end of a worker
@@ -217,5 +221,30 @@ func (m *model) checkSizeLocked(t *rapid.T) {
 	}
 	if limit := 2 * p.cfg.StartParallelism; attempts > 0 && m.f.maxStarting > limit { // of the pool, and of sessions
 		t.Errorf("%d started at a time, the limit is %d", m.f.maxStarting, limit)
+	}
+}
+
+// checkReplacedLocked: a tenth of the pool at most is being replaced for a limit, and nobody who is leased.
+func (m *model) checkReplacedLocked(t *rapid.T) {
+	p := m.p
+	replaced, others := 0, 0
+	for _, w := range p.members {
+		if w.worn != "" && w.session != nil {
+			t.Errorf("worker %d of a session has reached a limit", w.id)
+		}
+		if w.worn != "" && w.retiring && w.state == StateLeased {
+			t.Errorf("worker %d is replaced for %s while it is leased", w.id, w.worn)
+		}
+		switch {
+		case w.session != nil || w.state == StateStopping:
+		case w.worn != "" && w.retiring:
+			replaced++
+		case !w.retiring:
+			others++
+		}
+	}
+	tenth := (p.cfg.Workers + 9) / 10
+	if replaced > tenth || replaced+others > p.cfg.Workers+tenth {
+		t.Errorf("%d workers are being replaced for limits, beside %d others; the size is %d", replaced, others, p.cfg.Workers)
 	}
 }

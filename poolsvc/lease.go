@@ -130,6 +130,9 @@ func (p *Pool) endLeaseLocked(l *lease, reason string, exit *workerproc.Exit) {
 		return
 	}
 	p.setStateLocked(l.m, StateBusy)
+	if l.m.worn != "" {
+		p.replaceWornLocked() // l.m too, now that it is not leased
+	}
 	if l.busy {
 		p.offerIdleLocked()
 	} else {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"charmer/workerproc"
 )
 
 // model drives a pool with random actions, one after the other, and knows who asked for what in which order.
@@ -71,6 +73,9 @@ func newModel(t *rapid.T) *model {
 	f.plan = startsIn(rapid.SampledFrom([]time.Duration{0, 0, 5 * ms, time.Second}).Draw(t, "start"))
 	f.deathLag = rapid.SampledFrom([]time.Duration{0, 3 * ms}).Draw(t, "deathLag")
 	f.hooks = rapid.SampledFrom([][]string{nil, bothHooks}).Draw(t, "hooks")
+	f.usage = func(w *fakeWorker) (workerproc.Usage, error) {
+		return workerproc.Usage{Private: int64(len(w.seen()))}, nil
+	}
 	return &model{f: f, p: openPool(f, func(c *Config) {
 		c.Workers = rapid.IntRange(1, 3).Draw(t, "workers")
 		c.Lazy = rapid.Bool().Draw(t, "lazy")
@@ -81,6 +86,9 @@ func newModel(t *rapid.T) *model {
 		c.SessionIdle = 20 * time.Second
 		c.SessionLifetime = time.Minute
 		c.LeaseTTL = 10 * time.Second
+		c.MaxRequests = rapid.SampledFrom([]int64{0, 0, 1, 4}).Draw(t, "maxRequests")
+		c.MaxAge = rapid.SampledFrom([]time.Duration{0, 0, 8 * time.Second}).Draw(t, "maxAge")
+		c.MaxMemory = rapid.SampledFrom([]int64{0, 0, 3}).Draw(t, "maxMemory")
 	})}
 }
 

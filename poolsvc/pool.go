@@ -77,6 +77,9 @@ func New(cfg Config) *Pool {
 	defer p.mu.Unlock()
 	p.fillLocked()
 	p.wg.Go(p.janitor) // ends with p.ctx
+	if cfg.MaxMemory > 0 {
+		p.wg.Go(p.measure) // ends with p.ctx
+	}
 	return p
 }
 
@@ -178,6 +181,7 @@ func (p *Pool) handOutLocked(m *member, forLease bool) {
 	state := StateBusy
 	if forLease {
 		state = StateLeased
+		p.keepLocked(m)
 	}
 	p.setStateLocked(m, state)
 	m.uses++
