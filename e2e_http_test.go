@@ -303,6 +303,6 @@ func (s *instance) exchange(request string) string {
 		s.t.Fatal(err)
 	}
 	_ = conn.(*net.TCPConn).CloseWrite() // the service may have closed it already
-	reply, _ := io.ReadAll(conn) // a reset is an answer too
+	reply, _ := io.ReadAll(conn)         // a reset is an answer too
 	return string(reply)
 }

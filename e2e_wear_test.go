@@ -45,6 +45,33 @@ func TestAWorkerThatLeaksIsReplacedAndNoCallFails(t *testing.T) {
 	s.full(2)
 }
 
+func TestThePoolGrowsForThoseWhoWaitAndShrinksAgain(t *testing.T) {
+	dir := t.TempDir()
+	s := serve(t, meeting, "--min-workers=1", "--max-workers=3", "--scale-down-after=1s").ready()
+	s.full(1)
+	names := []string{"a", "b", "c"}
+	var calls sync.WaitGroup
+	var answers []*answer
+	for _, name := range names {
+		answers = append(answers, s.inBackground(&calls, "stay", fmt.Sprintf(`{"dir":%q,"name":%q}`, dir, name)))
+	}
+	for _, name := range names { // each stays until all have come
+		s.arrived(dir, name)
+	}
+	if m := s.metrics(); m["charmer_pool_workers_target"] != 3 || m["charmer_pool_workers_min"] != 1 || m["charmer_pool_workers_max"] != 3 {
+		t.Errorf("metrics: %v", m)
+	}
+	touch(t, dir, "go")
+	calls.Wait()
+	for i, a := range answers {
+		a.wantResult(t, fmt.Sprintf("%q", names[i]))
+	}
+	s.eventually("one worker is left", func() bool { return s.health().Workers.Size == 1 })
+	if got := s.metrics()[`charmer_worker_exits_total{reason="idle"}`]; got != 2 {
+		t.Errorf("%v workers were stopped as idle, want 2", got)
+	}
+}
+
 func TestWorkersAreReplacedAfterTheirCallsAndTheirTime(t *testing.T) {
 	s := serve(t, leaking, "--workers=1", "--max-requests=10").ready()
 	for n := range 12 { // which is more than 10 and 15 %

@@ -81,7 +81,7 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 	if app == "" {
 		what = slog.String("worker_command", c.WorkerCommand)
 	}
-	log.Info("serving", what, "listen", listener.Addr().String(), "workers", c.Workers, "version", version)
+	log.Info("serving", what, "listen", listener.Addr().String(), "workers", c.MaxWorkers, "version", version)
 	return s.run(listener, signals)
 }
 
@@ -134,7 +134,7 @@ func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) pools
 			}
 			return w, nil
 		},
-		Retire: spawner.Retire, Renew: spawner.Retire, Zygote: spawner.Zygote, Workers: s.Workers,
+		Retire: spawner.Retire, Renew: spawner.Retire, Zygote: spawner.Zygote, Workers: s.MaxWorkers, MinWorkers: s.MinWorkers, ScaleDownAfter: s.ScaleDownAfter,
 		MaxRequests: s.MaxRequests, MaxAge: s.MaxAge, MaxMemory: int64(s.MaxMemory), StartParallelism: s.StartParallelism,
 		MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,

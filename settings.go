@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,10 @@ import (
 // settings are all settings of a service, once: flags, environment, file, help and limits come from this struct.
 type settings struct {
 	Listen           string        `default:"127.0.0.1:8080" validate:"required" help:"Address to listen on, host:port; port 0 takes a free one. The service has no authentication yet: keep it off public networks."`
-	Workers          int           `default:"0" validate:"min=0,max=10000" help:"Workers in the pool; 0 means one for each CPU."`
+	Workers          int           `default:"0" validate:"min=0,max=10000" help:"Workers in the pool; 0 means one for each CPU. Least and most, unless they are given."`
+	MinWorkers       int           `default:"0" validate:"min=0,max=10000" help:"Workers that the pool keeps; 0 means --workers. A lazy pool keeps none."`
+	MaxWorkers       int           `default:"0" validate:"min=0,max=10000" help:"Workers that the pool grows to while requests wait; 0 means --workers."`
+	ScaleDownAfter   time.Duration `default:"60s" validate:"gt=0" help:"A worker above the least stops when it has been idle for this long, one at a time."`
 	MaxRequests      int64         `default:"0" validate:"min=0" help:"Replace a worker of the pool after about this many calls; 0 never."`
 	MaxAge           time.Duration `default:"0s" validate:"min=0" help:"Replace a worker of the pool after about this long; 0 never."`
 	MaxMemory        size          `default:"0B" validate:"min=0" help:"Replace a worker of the pool that has about this much memory of its own; 0 never."`
@@ -61,9 +65,6 @@ func (s *settings) finish(file *fileSettings) error {
 	if file.err != nil {
 		return &exitError{code: exitUsage, err: file.err}
 	}
-	if s.Workers == 0 {
-		s.Workers = runtime.GOMAXPROCS(0)
-	}
 	if s.StartParallelism == 0 {
 		s.StartParallelism = max(2, runtime.GOMAXPROCS(0))
 	}
@@ -82,8 +83,9 @@ func (s *settings) finish(file *fileSettings) error {
 	} else if _, err := net.LookupPort("tcp", port); err != nil {
 		lines = append(lines, fmt.Errorf("%s: %w", file.place("listen"), err))
 	}
-	if s.Workers > 0 && s.MinReady > s.Workers {
-		lines = append(lines, fmt.Errorf("%s: %d is more than the %d workers", file.place("min-ready"), s.MinReady, s.Workers))
+	lines = append(lines, s.sizePool(file)...)
+	if least := cmp.Or(s.MinWorkers, s.MaxWorkers); least > 0 && s.MinReady > least {
+		lines = append(lines, fmt.Errorf("%s: %d is more than the %d workers", file.place("min-ready"), s.MinReady, least))
 	}
 	if s.Lazy && s.MaxQueue == 0 {
 		lines = append(lines, fmt.Errorf("%s: 0 with --lazy can never serve: a request has to wait for the worker that starts for it", file.place("max-queue")))
@@ -92,6 +94,32 @@ func (s *settings) finish(file *fileSettings) error {
 		return &exitError{code: exitUsage, err: errors.Join(lines...)}
 	}
 	return nil
+}
+
+// sizePool fills in the bounds of the pool that are not given, and reports contradictions. Afterwards Workers is the most.
+func (s *settings) sizePool(file *fileSettings) (problems []error) {
+	if s.Lazy && s.MinWorkers > 0 {
+		problems = append(problems, fmt.Errorf("%s: %d with --lazy, which keeps none", file.place("min-workers"), s.MinWorkers))
+	}
+	if s.MaxWorkers > 0 && s.MinWorkers > s.MaxWorkers {
+		problems = append(problems, fmt.Errorf("%s: %d is more than the %d of max-workers", file.place("min-workers"), s.MinWorkers, s.MaxWorkers))
+	} else if s.Workers > 0 && s.MinWorkers > s.Workers {
+		problems = append(problems, fmt.Errorf("%s: %d is less than the %d of min-workers", file.place("workers"), s.Workers, s.MinWorkers))
+	} else if s.MaxWorkers > 0 && s.Workers > s.MaxWorkers {
+		problems = append(problems, fmt.Errorf("%s: %d is more than the %d of max-workers", file.place("workers"), s.Workers, s.MaxWorkers))
+	}
+	if s.Workers == 0 {
+		s.Workers = max(s.MinWorkers, runtime.GOMAXPROCS(0))
+		if s.MaxWorkers > 0 {
+			s.Workers = min(s.Workers, s.MaxWorkers)
+		}
+	}
+	if s.MinWorkers == 0 && !s.Lazy {
+		s.MinWorkers = s.Workers
+	}
+	s.MaxWorkers = cmp.Or(s.MaxWorkers, s.Workers)
+	s.Workers = s.MaxWorkers
+	return problems
 }
 
 // flagName is the flag of a field, as kong derives it.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func TestTheDefaultsRunAndAreThoseOfTheDesign(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := settings{
-		Listen: "127.0.0.1:8080", Workers: s.Workers, StartParallelism: s.StartParallelism, MinReady: 1, CheckoutTimeout: 5 * time.Second,
+		Listen: "127.0.0.1:8080", Workers: s.Workers, MinWorkers: s.Workers, MaxWorkers: s.Workers, ScaleDownAfter: time.Minute, StartParallelism: s.StartParallelism, MinReady: 1, CheckoutTimeout: 5 * time.Second,
 		ExecuteTimeout: 30 * time.Second, StartTimeout: 30 * time.Second, StopGrace: 2 * time.Second, LeaseTTL: time.Minute, LeaseShare: 1,
 		SessionIdle: 15 * time.Minute, SessionLifetime: 8 * time.Hour, MaxSessions: 256, MaxQueue: 1000, MaxBody: 8 << 20, MaxFrame: 64 << 20,
 		DrainTimeout: 30 * time.Second, PreloadThreads: "refuse", Python: "python3", LogFormat: "auto", LogLevel: "info",
@@ -150,6 +151,45 @@ func TestALazyPoolNeedsAQueue(t *testing.T) {
 		s := parsed(t, tt.args...)
 		if err := s.finish(&fileSettings{}); (err == nil) != tt.good {
 			t.Errorf("%q: %v, want good %v", tt.args, err, tt.good)
+		}
+	}
+}
+
+func TestTheBoundsOfThePoolAgree(t *testing.T) {
+	cpus := runtime.GOMAXPROCS(0)
+	for _, tt := range []struct {
+		args     string
+		min, max int
+		wrong    string
+	}{
+		{"", cpus, cpus, ""},
+		{"--workers=3", 3, 3, ""},
+		{"--min-workers=2 --max-workers=8", 2, 8, ""},
+		{"--workers=4 --min-workers=2", 2, 4, ""},
+		{"--workers=4 --max-workers=8", 4, 8, ""},
+		{"--workers=4 --min-workers=4 --max-workers=4", 4, 4, ""},
+		{"--workers=8 --min-workers=2 --max-workers=8", 2, 8, ""}, // as charmer config prints it
+		{"--min-workers=100", 100, 100, ""},
+		{"--max-workers=1", 1, 1, ""},
+		{"--max-workers=100", cpus, 100, ""},
+		{"--lazy --workers=4", 0, 4, ""},
+		{"--lazy --max-workers=4", 0, 4, ""},
+		{"--min-workers=3 --max-workers=2", 0, 0, "--min-workers: 3 is more than the 2 of max-workers"},
+		{"--workers=2 --min-workers=3", 0, 0, "--workers: 2 is less than the 3 of min-workers"},
+		{"--workers=3 --max-workers=2", 0, 0, "--workers: 3 is more than the 2 of max-workers"},
+		{"--lazy --min-workers=1", 0, 0, "--min-workers: 1 with --lazy, which keeps none"},
+		{"--min-workers=2 --max-workers=8 --min-ready=3", 0, 0, "--min-ready: 3 is more than the 2 workers"},
+		{"--max-workers=10001", 0, 0, "--max-workers: 10001 does not satisfy max 10000"},
+	} {
+		s := parsed(t, strings.Fields(tt.args)...)
+		err := s.finish(&fileSettings{})
+		switch {
+		case tt.wrong != "":
+			if err == nil || err.Error() != tt.wrong {
+				t.Errorf("%s: error %v, want %s", tt.args, err, tt.wrong)
+			}
+		case err != nil || s.MinWorkers != tt.min || s.MaxWorkers != tt.max || s.Workers != tt.max:
+			t.Errorf("%s: %d to %d, workers %d, error %v; want %d to %d", tt.args, s.MinWorkers, s.MaxWorkers, s.Workers, err, tt.min, tt.max)
 		}
 	}
 }

@@ -13,7 +13,7 @@ type collector struct {
 	pool    *poolsvc.Pool
 	version string
 
-	workers, workersMin, workersMax, queueLength, queueLimit, oldestWait, queueWait, checkouts, emptyCheckouts, busy,
+	workers, workersMin, workersMax, workersTarget, queueLength, queueLimit, oldestWait, queueWait, checkouts, emptyCheckouts, busy,
 	executions, runTime, starts, startTime, exits, backoff, leases, leaseEvents, leaseExpired, sessions, sessionLimit,
 	sessionEvents, ready, build *prometheus.Desc
 }
@@ -27,6 +27,7 @@ func newCollector(pool *poolsvc.Pool, version string) *collector {
 		workers:        desc("pool_workers", "Workers of the pool by state; their sum is the size.", "state"),
 		workersMin:     desc("pool_workers_min", "Smallest size of the pool."),
 		workersMax:     desc("pool_workers_max", "Largest size of the pool."),
+		workersTarget:  desc("pool_workers_target", "Size that the pool should have now."),
 		queueLength:    desc("pool_queue_length", "Requests that wait for a worker of the pool."),
 		queueLimit:     desc("pool_queue_limit", "Most requests that may wait."),
 		oldestWait:     desc("pool_queue_oldest_wait_seconds", "How long the first in the queue has waited."),
@@ -66,8 +67,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	} {
 		gauge(c.workers, float64(n), string(state))
 	}
-	gauge(c.workersMin, float64(s.Limits.Workers))
+	gauge(c.workersMin, float64(s.Limits.MinWorkers))
 	gauge(c.workersMax, float64(s.Limits.Workers))
+	gauge(c.workersTarget, float64(s.Target))
 	gauge(c.queueLength, float64(s.Queue.Length))
 	gauge(c.queueLimit, float64(s.Queue.Limit))
 	gauge(c.oldestWait, s.Queue.OldestWait.Seconds())

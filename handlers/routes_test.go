@@ -31,13 +31,14 @@ func newTestServer(t testing.TB, log io.Writer, configure ...func(*poolsvc.Confi
 			return nil, ctx.Err()
 		},
 		Retire: func(int) {}, Renew: func(int) {},
-		Zygote: func(int) workerproc.ZygoteStatus { return workerproc.ZygoteStatus{State: workerproc.ZygoteOff} }, Workers: 2, StartParallelism: 2, MinReady: 1, StartTimeout: time.Minute, CheckoutTimeout: time.Minute,
+		Zygote: func(int) workerproc.ZygoteStatus { return workerproc.ZygoteStatus{State: workerproc.ZygoteOff} }, Workers: 2, ScaleDownAfter: time.Minute, StartParallelism: 2, MinReady: 1, StartTimeout: time.Minute, CheckoutTimeout: time.Minute,
 		ExecuteTimeout: time.Minute, StopGrace: time.Second, MaxQueue: 10, LeaseTTL: time.Minute, LeaseShare: 1,
 		SessionIdle: time.Minute, SessionLifetime: time.Hour, MaxSessions: 10, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, change := range configure {
 		change(&cfg)
 	}
+	cfg.MinWorkers = cfg.Workers
 	pool := poolsvc.New(cfg)
 	t.Cleanup(func() { pool.Close(context.Background()) })
 	return testServerOf(t, pool, logger)

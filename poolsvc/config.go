@@ -38,7 +38,9 @@ type Config struct {
 	Renew func(generation int)
 	// Zygote describes where the workers of a generation are forked from.
 	Zygote           func(generation int) workerproc.ZygoteStatus
-	Workers          int           // size of the pool
+	Workers          int           // size of the pool, at most
+	MinWorkers       int           // size of the pool, at least; New makes it 0 if Lazy
+	ScaleDownAfter   time.Duration // idleness after which a worker above MinWorkers stops, one in each such time
 	MaxRequests      int64         // calls after which a worker of the pool is replaced; 0 is no limit
 	MaxAge           time.Duration // since it was ready; 0 is no limit
 	MaxMemory        int64         // private bytes; 0 is no limit
@@ -51,7 +53,7 @@ type Config struct {
 	StopGrace        time.Duration // between asking a worker to stop and killing it
 	MaxQueue         int           // requests that wait, exactly
 	LeaseTTL         time.Duration
-	LeaseShare       float64 // share of the workers that leases may hold, over 0 to 1; at least one worker
+	LeaseShare       float64 // share of Workers that leases may hold, over 0 to 1; at least one worker
 	LeaseLimit       int     // derived from LeaseShare by New
 	SessionIdle      time.Duration
 	SessionLifetime  time.Duration

@@ -10,8 +10,10 @@
 // at once; one that cannot start, or dies before its first use, is tried again after a jittered, growing backoff, one
 // probe at a time. The worker of a session is not replaced: the session is lost, and says so until it is opened again.
 //
-// A worker of the pool that has reached a limit of calls, age or memory is replaced: it serves until its replacement is
-// ready, and a tenth of the pool is replaced at a time. Workers of sessions have no such limits, for a session is a process.
+// A pool has between MinWorkers and Workers. It grows when requests have waited for scaleWait, by one worker, then two,
+// four and so on as long as that is not enough; it shrinks by one worker at a time, after idleness. A worker of the pool
+// that has reached a limit of calls, age or memory is replaced: it serves until its replacement is ready, and a tenth of the
+// pool is replaced at a time. Workers of sessions have no such limits, for a session is a process.
 //
 // # Locks
 //
@@ -23,7 +25,7 @@
 //
 // All are started with Pool.mu held and after the closed check, and Close waits for all of them.
 //
-//   - janitor: one; expires leases and sessions, looks for workers that are too old, and ticks for the liveness
+//   - janitor: one; expires leases and sessions, looks for workers that are too old or idle, and ticks for the liveness
 //     probe. Ends with the pool's context.
 //   - measure: one, if memory is limited; looks at the memory of workers. Ends with the pool's context.
 //   - start: one for each starting worker; ends when the worker is ready or dead, which the context hastens.

@@ -12,7 +12,7 @@ import (
 // targetLocked is how many workers the pool should have now.
 func (p *Pool) targetLocked() int {
 	if !p.cfg.Lazy && !p.draining {
-		return p.cfg.Workers
+		return p.scale.size
 	}
 	held := 0
 	for _, m := range p.members {
@@ -30,6 +30,7 @@ func (p *Pool) fillLocked() {
 	if p.closed {
 		return
 	}
+	p.watchQueueLocked()
 	have, starting := 0, 0
 	for _, m := range p.members {
 		if m.session == nil && m.state != StateStopping && !m.retiring {
@@ -338,7 +339,7 @@ func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, runni
 		log = log.With("session", m.session.id)
 	}
 	switch reason {
-	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitSession, ExitShutdown, ExitExiting:
+	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitShutdown, ExitExiting:
 		log.Info("worker stopped", "forced", exit.Forced)
 	default:
 		log.Warn("worker died", "output", exit.Output)

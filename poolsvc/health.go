@@ -28,7 +28,7 @@ func (s Stats) Health() (HealthState, string) {
 	case s.Starts.Failures > 0:
 		return HealthFailed, s.Starts.reason()
 	case !s.Ready:
-		return HealthStarting, fmt.Sprintf("%d of %d workers are ready", up, s.Limits.Workers)
+		return HealthStarting, fmt.Sprintf("%d of %d workers are ready", up, s.Target)
 	default:
 		return HealthReady, ""
 	}

@@ -31,14 +31,16 @@ func newPool(t testing.TB, f *factory, changes ...func(*Config)) *Pool {
 // openPool starts a pool on f, anywhere.
 func openPool(f *factory, changes ...func(*Config)) *Pool {
 	cfg := Config{
-		Spawn: f.spawn, Retire: f.retire, Renew: f.renew,
-		Zygote: func(int) workerproc.ZygoteStatus { return workerproc.ZygoteStatus{State: workerproc.ZygoteOff} }, Workers: 2, StartParallelism: 64, MinReady: 1,
+		Spawn: f.spawn, Retire: f.retire, Renew: f.renew, Zygote: func(int) workerproc.ZygoteStatus { return workerproc.ZygoteStatus{State: workerproc.ZygoteOff} }, Workers: 2, MinWorkers: -1, ScaleDownAfter: time.Minute, StartParallelism: 64, MinReady: 1,
 		StartTimeout: 30 * time.Second, CheckoutTimeout: 5 * time.Second, ExecuteTimeout: 30 * time.Second,
 		StopGrace: 2 * time.Second, MaxQueue: 1000, LeaseTTL: time.Minute, LeaseShare: 1,
 		SessionIdle: 15 * time.Minute, SessionLifetime: 8 * time.Hour, MaxSessions: 256, Log: slog.New(slog.DiscardHandler),
 	}
 	for _, change := range changes {
 		change(&cfg)
+	}
+	if cfg.MinWorkers < 0 {
+		cfg.MinWorkers = cfg.Workers
 	}
 	return New(cfg)
 }

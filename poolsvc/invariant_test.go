@@ -29,6 +29,7 @@ func (m *model) check(t *rapid.T) {
 	m.checkNobodyWaitsInVainLocked(t)
 	m.checkSizeLocked(t)
 	m.checkReplacedLocked(t)
+	m.checkScaleLocked(t)
 }
 
 func (m *model) checkStats(t *rapid.T) {
@@ -246,5 +247,21 @@ func (m *model) checkReplacedLocked(t *rapid.T) {
 	tenth := (p.cfg.Workers + 9) / 10
 	if replaced > tenth || replaced+others > p.cfg.Workers+tenth {
 		t.Errorf("%d workers are being replaced for limits, beside %d others; the size is %d", replaced, others, p.cfg.Workers)
+	}
+}
+
+// checkScaleLocked: the size is within bounds, and whoever has waited too long has a worker on its way, or a look at the
+// queue is planned.
+func (m *model) checkScaleLocked(t *rapid.T) {
+	p := m.p
+	if p.cfg.Lazy || p.draining {
+		return
+	}
+	if p.scale.size < p.cfg.MinWorkers || p.scale.size > p.cfg.Workers {
+		t.Errorf("the size is %d, of %d to %d", p.scale.size, p.cfg.MinWorkers, p.cfg.Workers)
+	}
+	waits := !p.queue.since(p.leased < p.cfg.LeaseLimit).IsZero()
+	if waits && p.scale.size < p.cfg.Workers && p.starts.failures == 0 && p.scale.look == nil {
+		t.Errorf("somebody waits, the size is %d of %d, and no look is planned", p.scale.size, p.cfg.Workers)
 	}
 }

@@ -3,7 +3,7 @@ package poolsvc
 import "time"
 
 // janitor ends leases and sessions whose time is up. It sleeps until the next such moment, at most a tick, and then also
-// looks for workers that are too old. Each round proves that the lock can be had, which is what Live reports.
+// looks for workers that are too old or idle. Each round proves that the lock can be had, which is what Live reports.
 func (p *Pool) janitor() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -44,6 +44,7 @@ func (p *Pool) sweep(now time.Time) time.Time {
 		}
 	}
 	p.sweepWornLocked(now)
+	p.shrinkLocked(now)
 	p.nextSweep = next
 	return next
 }

@@ -36,11 +36,12 @@ const (
 	ExitMaxRequests ExitReason = "max_requests" // replaced after so many calls
 	ExitMaxAge      ExitReason = "max_age"      // replaced for its age
 	ExitMaxMemory   ExitReason = "max_memory"   // replaced for its memory
+	ExitIdle        ExitReason = "idle"         // the pool shrank
 )
 
 // ExitReasons lists all reasons.
 var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitShutdown,
-	ExitMaxRequests, ExitMaxAge, ExitMaxMemory}
+	ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
 
 // member is one worker of the pool or of a session. Pool.mu guards all fields but the first five.
 type member struct {
@@ -64,10 +65,11 @@ type member struct {
 	retiring bool       // to be stopped when it is free and replaced
 	reason   ExitReason // why it is being stopped; empty if it is not
 
-	limits  limits     // of a worker of the pool that is ready
-	private int64      // bytes at the last look; 0 before
-	looked  int64      // calls answered at the last look, and 1; 0 before
-	worn    ExitReason // the limit that it has reached, for which it is or will be retiring; empty if none
+	idleSince time.Time  // of the last time that it became idle
+	limits    limits     // of a worker of the pool that is ready
+	private   int64      // bytes at the last look; 0 before
+	looked    int64      // calls answered at the last look, and 1; 0 before
+	worn      ExitReason // the limit that it has reached, for which it is or will be retiring; empty if none
 }
 
 // The stages of a start before and after the process itself reports any.

@@ -86,6 +86,8 @@ func newModel(t *rapid.T) *model {
 		c.SessionIdle = 20 * time.Second
 		c.SessionLifetime = time.Minute
 		c.LeaseTTL = 10 * time.Second
+		c.MinWorkers = rapid.IntRange(0, c.Workers).Draw(t, "minWorkers")
+		c.ScaleDownAfter = 5 * time.Second
 		c.MaxRequests = rapid.SampledFrom([]int64{0, 0, 1, 4}).Draw(t, "maxRequests")
 		c.MaxAge = rapid.SampledFrom([]time.Duration{0, 0, 8 * time.Second}).Draw(t, "maxAge")
 		c.MaxMemory = rapid.SampledFrom([]int64{0, 0, 3}).Draw(t, "maxMemory")

@@ -42,6 +42,7 @@ type Pool struct {
 	active   int           // requests that wait or run
 	drained  chan struct{} // closed when draining and active is 0
 	starts   startState
+	scale    scaling
 	counts   counters
 
 	nextSweep time.Time // of the janitor
@@ -61,7 +62,7 @@ type startState struct {
 func New(cfg Config) *Pool {
 	cfg.LeaseLimit = max(1, int(cfg.LeaseShare*float64(cfg.Workers)))
 	if cfg.Lazy {
-		cfg.MinReady = 0
+		cfg.MinWorkers, cfg.MinReady = 0, 0
 	}
 	p := &Pool{
 		cfg: cfg, startedAt: time.Now(),
@@ -72,6 +73,7 @@ func New(cfg Config) *Pool {
 	}
 	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}
 	p.starts.backoff.Reset()
+	p.scale = scaling{size: cfg.MinWorkers, step: 1, changedAt: p.startedAt}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -236,6 +238,7 @@ func (p *Pool) offerLocked(m *member) {
 		w.granted <- grant{m: m}
 		return
 	}
+	m.idleSince = time.Now()
 	p.idle = append(p.idle, m)
 }
 
@@ -299,6 +302,7 @@ func (p *Pool) Drain(ctx context.Context) int {
 		if p.active == 0 {
 			close(p.drained)
 		}
+		p.fillLocked() // for those who wait: the pool grows no more by their waiting
 	}
 	p.mu.Unlock()
 	select {
@@ -324,6 +328,9 @@ func (p *Pool) Close(ctx context.Context) {
 	}
 	if p.starts.retry != nil {
 		p.starts.retry.Stop()
+	}
+	if p.scale.look != nil {
+		p.scale.look.Stop()
 	}
 	p.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
 	for id, s := range p.sessions {

@@ -85,6 +85,35 @@ func (q *queue) oldest() time.Time {
 	return time.Time{}
 }
 
+// since returns the time since which the first waiter waits that a worker would serve, or zero.
+func (q *queue) since(leases bool) time.Time {
+	for e := q.waiters.Front(); e != nil; e = e.Next() {
+		if w := e.Value.(*waiter); (!w.lease || leases) && w.ctx.Err() == nil {
+			return w.since
+		}
+	}
+	return time.Time{}
+}
+
+// late counts the waiters that wait since at or longer, and of leases no more than that many.
+func (q *queue) late(at time.Time, leases int) int {
+	n := 0
+	for e := q.waiters.Front(); e != nil; e = e.Next() {
+		w := e.Value.(*waiter)
+		switch {
+		case w.since.After(at):
+			return n // as are all behind it
+		case w.ctx.Err() != nil:
+		case !w.lease:
+			n++
+		case leases > 0:
+			leases--
+			n++
+		}
+	}
+	return n
+}
+
 // await waits for the grant of w, at most limit. A grant that crosses the end of the wait is passed on.
 func (p *Pool) await(ctx context.Context, w *waiter, limit time.Duration) (grant, error) {
 	timer := time.NewTimer(limit)

@@ -25,6 +25,7 @@ type Stats struct {
 	EverReady bool // some worker has been ready
 	Lazy      bool
 	Zygote    ZygoteStatus
+	Target    int // workers that the pool should have now
 }
 
 // ZygoteStatus describes where workers are forked from.
@@ -40,7 +41,7 @@ type QueueStats struct {
 }
 
 // Limits are the configured bounds.
-type Limits struct{ Workers, Sessions, Leases int }
+type Limits struct{ MinWorkers, Workers, Sessions, Leases int }
 
 // StartStats tells about failed starts. Failures is 0 when there is no trouble.
 type StartStats struct {
@@ -70,11 +71,11 @@ func (p *Pool) Stats() Stats {
 	now := time.Now()
 	s := Stats{
 		Queue:   QueueStats{Length: p.queue.len(), Limit: p.cfg.MaxQueue},
-		Limits:  Limits{Workers: p.cfg.Workers, Sessions: p.cfg.MaxSessions, Leases: p.cfg.LeaseLimit},
+		Limits:  Limits{MinWorkers: p.cfg.MinWorkers, Workers: p.cfg.Workers, Sessions: p.cfg.MaxSessions, Leases: p.cfg.LeaseLimit},
 		Starts:  StartStats{Failures: p.starts.failures, Backoff: max(0, p.starts.retryAt.Sub(now)), Last: p.starts.last},
 		Counts:  p.counts.snapshot(),
 		Uptime:  now.Sub(p.startedAt),
-		Leaving: p.Leaving(), Draining: p.draining, EverReady: p.everReadyLocked(), Lazy: p.cfg.Lazy,
+		Leaving: p.Leaving(), Draining: p.draining, EverReady: p.everReadyLocked(), Lazy: p.cfg.Lazy, Target: p.targetLocked(),
 		Zygote: p.cfg.Zygote(p.current),
 	}
 	s.Counts.LeasesActive = len(p.leases)
