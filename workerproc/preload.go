@@ -51,6 +51,7 @@ type preload struct {
 	mu      sync.Mutex // guards the fields below
 	state   ZygoteState
 	zygote  *zygote
+	coming  *zygote // that imports the app now
 	last    ZygoteStatus
 	err     error         // of the attempt that ended last
 	stage   string        // of the attempt under way
@@ -116,11 +117,14 @@ func (p *preload) keep() {
 func (p *preload) start() (*zygote, error) {
 	ctx, cancel := context.WithTimeout(p.ctx, p.spawner.cfg.StartTimeout)
 	defer cancel()
-	z, err := p.spawner.startZygote(ctx, func(stage string) {
+	z, err := p.spawner.startZygote(ctx, func(z *zygote, stage string) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.stage = stage
+		p.coming, p.stage = z, stage
 	})
+	p.mu.Lock()
+	p.coming = nil
+	p.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -203,6 +207,19 @@ func (p *preload) refuse(z *zygote, reason string) {
 		p.state, p.zygote, p.last.PID, p.last.Reason = ZygoteRefused, nil, 0, reason
 		p.spawner.cfg.Log.Warn("workers start with exec: the app cannot be forked any more", "reason", reason)
 	}
+}
+
+// Stack returns the stacks of the zygote that imports the app, or "" if there is none.
+func (p *preload) Stack() string {
+	p.mu.Lock()
+	z := p.coming
+	p.mu.Unlock()
+	if z == nil {
+		return ""
+	}
+	z.stacks.turn.Lock()
+	defer z.stacks.turn.Unlock()
+	return z.stacks.take(z.child, z.stackPipe, z.runtime, dumpCalm)
 }
 
 func (p *preload) status() ZygoteStatus {

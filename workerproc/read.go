@@ -81,6 +81,7 @@ func (w *Worker) readHandshake(progress func(string)) error {
 		case f.Kind == KindError && greeted && f.ID == 0:
 			return w.handleRefusal(f)
 		case f.Kind == KindReady && greeted:
+			w.clock.stage("")
 			w.ready, err = decodeBody[Ready](f)
 			return err
 		default:
@@ -114,6 +115,8 @@ func (w *Worker) handleHello(f Frame) error {
 	if err != nil {
 		return err
 	}
+	w.clock.hello = time.Now()
+	w.stacks.number.Store(int32(body.StackSignal))
 	w.mu.Lock()
 	w.hello = body
 	w.mu.Unlock()
@@ -126,6 +129,7 @@ func (w *Worker) handleProgress(f Frame, progress func(string)) error {
 		return err
 	}
 	stage := clip(body.Stage, maxStage)
+	w.clock.stage(stage)
 	w.mu.Lock()
 	w.stage = stage
 	w.mu.Unlock()

@@ -44,6 +44,7 @@ type Spawner struct {
 	alive    *os.File     // write end: never written, closed by the kernel when this process dies
 	family   family
 	wg       sync.WaitGroup // goroutines of preloads
+	starting starting
 
 	mu       sync.Mutex       // guards preloads
 	preloads map[int]*preload // by generation
@@ -88,7 +89,7 @@ func (s *Spawner) Spawn(ctx context.Context, generation int, id uint64, progress
 	if progress == nil {
 		progress = func(int, string) {}
 	}
-	z, err := s.zygote(ctx, generation, progress)
+	z, err := s.zygote(ctx, generation, id, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +99,7 @@ func (s *Spawner) Spawn(ctx context.Context, generation int, id uint64, progress
 	if err != nil {
 		return nil, &StartError{Stage: "spawn", Detail: err.Error()}
 	}
+	defer s.starting.add(id, w)()
 	progress(w.PID(), "spawn")
 	w.run(func(stage string) { progress(w.PID(), stage) })
 	if err := w.awaitReady(ctx); err != nil {
@@ -107,7 +109,7 @@ func (s *Spawner) Spawn(ctx context.Context, generation int, id uint64, progress
 }
 
 // zygote returns what to fork a worker of a generation from, or nil if it is to be exec'ed.
-func (s *Spawner) zygote(ctx context.Context, generation int, progress func(int, string)) (*zygote, error) {
+func (s *Spawner) zygote(ctx context.Context, generation int, id uint64, progress func(int, string)) (*zygote, error) {
 	if !s.preloading() {
 		return nil, nil
 	}
@@ -118,6 +120,7 @@ func (s *Spawner) zygote(ctx context.Context, generation int, progress func(int,
 		s.preloads[generation] = p
 	}
 	s.mu.Unlock()
+	defer s.starting.add(id, p)()
 	return p.get(ctx, func(stage string) { progress(0, stage) })
 }
 

@@ -43,6 +43,7 @@ type Worker struct {
 	runtime    string // directory of the Python runtime; empty for other workers
 	spawnedAt  time.Time
 	readyAfter time.Duration // set before Spawn returns
+	clock      startClock    // the same
 	hello      Hello         // guarded by mu until Spawn returns, and set then
 	ready      Ready         // set before Spawn returns
 
@@ -53,6 +54,7 @@ type Worker struct {
 	stdout    *pipeReader // from descriptor 1
 	stderr    *pipeReader // from descriptor 2
 	stackPipe *os.File
+	stacks    stacks
 	output    output
 
 	readers  sync.WaitGroup // the three readers
@@ -173,7 +175,7 @@ func (w *Worker) expire(open *openCall) {
 	w.cause, w.expired = CauseTimeout, open
 	w.mu.Unlock()
 
-	stack := w.dumpStacks()
+	stack := w.stacks.last(w.child, w.stackPipe, w.runtime)
 	w.mu.Lock()
 	w.stack = stack
 	w.mu.Unlock()
@@ -224,7 +226,7 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 		err = fmt.Errorf("start given up: %w", context.Cause(ctx))
 		if context.Cause(ctx) == context.DeadlineExceeded {
 			err = fmt.Errorf("not ready after %s", time.Since(w.spawnedAt).Round(10*time.Millisecond))
-			stack = w.dumpStacks() // where it hangs
+			stack = w.stacks.last(w.child, w.stackPipe, w.runtime) // where it hangs
 		}
 		w.Kill()
 	}

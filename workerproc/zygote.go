@@ -36,6 +36,7 @@ type zygote struct {
 	control   *net.UnixConn // one packet is one message
 	output    output
 	stackPipe *os.File
+	stacks    stacks
 	runtime   string
 	spawnedAt time.Time
 
@@ -77,9 +78,9 @@ const maxMessage = 512 << 10
 // maxAnswer is more than an answer to a request has.
 const maxAnswer = 8 << 10
 
-// startZygote starts a zygote and waits until it has imported the app, until ctx ends. It calls progress with what the
-// import is about. The error is an *unfitError, or a *StartError; the process is dead then.
-func (s *Spawner) startZygote(ctx context.Context, progress func(stage string)) (*zygote, error) {
+// startZygote starts a zygote and waits until it has imported the app, until ctx ends. It calls progress with the zygote and
+// what the import is about. The error is an *unfitError, or a *StartError; the process is dead then.
+func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stage string)) (*zygote, error) {
 	if ctx.Err() != nil {
 		return nil, &StartError{Stage: "spawn zygote", Detail: ctx.Err().Error()}
 	}
@@ -88,7 +89,7 @@ func (s *Spawner) startZygote(ctx context.Context, progress func(stage string)) 
 		return nil, &StartError{Stage: "spawn zygote", Detail: err.Error()}
 	}
 	stop := context.AfterFunc(ctx, func() { _ = z.control.SetReadDeadline(time.Now()) })
-	stage, ready, err := z.awaitReady(progress)
+	stage, ready, err := z.awaitReady(func(stage string) { progress(z, stage) })
 	stop()
 	if err == nil && ready.Unfit == "" {
 		z.importTime = time.Duration(ready.ImportMs * float64(time.Millisecond))
@@ -101,7 +102,7 @@ func (s *Spawner) startZygote(ctx context.Context, progress func(stage string)) 
 		err = fmt.Errorf("start given up: %w", context.Cause(ctx))
 		if context.Cause(ctx) == context.DeadlineExceeded {
 			err = fmt.Errorf("not ready after %s", time.Since(z.spawnedAt).Round(10*time.Millisecond))
-			stack = dumpStacks(z.child, ready.StackSignal, z.stackPipe, z.runtime)
+			stack = z.stacks.last(z.child, z.stackPipe, z.runtime)
 		}
 		z.kill("")
 	}
@@ -168,18 +169,17 @@ func (z *zygote) await(readers *sync.WaitGroup, outputs ...*os.File) {
 // awaitReady reads messages up to the one that ends the start. It returns the last stage, and a last message that is a
 // "ready", or an error with the message "error" if that was the reason.
 func (z *zygote) awaitReady(progress func(string)) (stage string, last zygoteMessage, err error) {
-	stage, stackSignal := "spawn zygote", 0
+	stage = "spawn zygote"
 	buf := make([]byte, maxMessage)
 	for {
 		m, fds, err := z.receive(buf)
 		closeAll(fds...)
-		m.StackSignal = cmp.Or(m.StackSignal, stackSignal)
 		if err != nil {
 			return stage, m, err
 		}
 		switch m.Kind {
 		case "hello":
-			stackSignal = m.StackSignal
+			z.stacks.number.Store(int32(m.StackSignal))
 			if m.Protocol != protocolVersion {
 				return stage, m, fmt.Errorf("speaks protocol %d, not %d", m.Protocol, protocolVersion)
 			}

@@ -118,6 +118,8 @@ def last_words() -> LastWords:
 def register_stack_dump() -> Optional[int]:
     """Have a signal write the stacks of all threads to descriptor 7, without help of the interpreter.
 
+    At the end of the interpreter, when nobody answers any more, the signal is ignored, for it would end the process else.
+
     Returns:
         The signal's number, or None where that cannot be had.
     """
@@ -126,6 +128,7 @@ def register_stack_dump() -> Optional[int]:
     first = getattr(signal, "SIGRTMIN", None)
     number = int(signal.SIGUSR2 if first is None else first + 5)
     try:
+        signal.signal(number, signal.SIG_IGN)  # what the interpreter goes back to
         faulthandler.register(number, file=STACK, all_threads=True, chain=False)
     except (OSError, ValueError, RuntimeError):
         return None
