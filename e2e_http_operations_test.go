@@ -343,7 +343,10 @@ func TestMetricsAgreeWithStats(t *testing.T) {
 	for key, want := range map[string]float64{
 		"charmer_ready": 1, "charmer_build_info " + runtime.Version() + " " + version: 1, "charmer_lease_active": 1, "charmer_sessions": 1,
 		"charmer_sessions_limit": 256, "charmer_pool_queue_limit": 1000, "charmer_pool_workers leased": 1, "charmer_pool_workers idle": 1,
-		"charmer_worker_starts_total exec ok": 3, "charmer_worker_start_duration_seconds exec": 3, "charmer_session_total created": 1,
+		"charmer_worker_starts_total " + startMethod + " ok": 3, "charmer_worker_starts_total fork failed": 0,
+		"charmer_worker_start_seconds " + startMethod + " total": 3, "charmer_worker_start_seconds " + startMethod + " spawn": 3,
+		"charmer_worker_start_seconds " + startMethod + " handshake": 3, "charmer_worker_start_seconds fork import": 0,
+		"charmer_worker_start_seconds exec import": map[string]float64{"exec": 3}[startMethod], "charmer_session_total created": 1,
 		"charmer_lease_total granted": 1, "charmer_execute_duration_seconds ok": float64(stats.Executions["ok"]),
 		"charmer_pool_queue_wait_seconds ok": float64(stats.Checkouts["ok"]), "charmer_checkout_total ok": float64(stats.Checkouts["ok"]),
 		"charmer_execute_total app_error": 1, "charmer_worker_exits_total crash": 0,

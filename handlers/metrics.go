@@ -38,7 +38,7 @@ func newCollector(pool *poolsvc.Pool, version string) *collector {
 		executions:     desc("execute_total", "Calls sent to a worker.", "outcome"),
 		runTime:        desc("execute_duration_seconds", "From sending a call to its answer.", "outcome"),
 		starts:         desc("worker_starts_total", "Attempts to start a worker.", "method", "result"),
-		startTime:      desc("worker_start_duration_seconds", "From spawn to ready.", "method"),
+		startTime:      desc("worker_start_seconds", "From spawn to ready, in all and by phase; a fork has no import.", "method", "phase"),
 		exits:          desc("worker_exits_total", "Ends of workers.", "reason"),
 		backoff:        desc("worker_restart_backoff_seconds", "Time until the next attempt after failed starts."),
 		leases:         desc("lease_active", "Leases held now."),
@@ -87,7 +87,6 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 }
 
 func (c *collector) collectCounts(out chan<- prometheus.Metric, counts poolsvc.Counts) {
-	const method = "exec"
 	counter := func(d *prometheus.Desc, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
@@ -108,10 +107,12 @@ func (c *collector) collectCounts(out chan<- prometheus.Metric, counts poolsvc.C
 	for outcome, h := range counts.RunTime {
 		histogram(c.runTime, h, outcome)
 	}
-	for result, n := range counts.Starts {
-		counter(c.starts, float64(n), method, result)
+	for by, n := range counts.StartsBy {
+		counter(c.starts, float64(n), by.Method, by.Result)
 	}
-	histogram(c.startTime, counts.StartTime, method)
+	for by, h := range counts.StartTime {
+		histogram(c.startTime, h, by.Method, by.Phase)
+	}
 	for reason, n := range counts.Exits {
 		counter(c.exits, float64(n), string(reason))
 	}

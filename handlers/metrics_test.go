@@ -47,11 +47,14 @@ func (w *stubWorker) Commands() []workerproc.Command {
 	return []workerproc.Command{{Name: "ok"}, {Name: "fail"}}
 }
 func (w *stubWorker) ReadyAfter() time.Duration { return time.Millisecond }
-
-func (w *stubWorker) StartMethod() string { return "exec" }
-
-func (w *stubWorker) Usage() (workerproc.Usage, error) { return workerproc.Usage{}, nil }
-
+func (w *stubWorker) StartMethod() string       { return "exec" }
+func (w *stubWorker) Phases() workerproc.Phases {
+	return workerproc.Phases{Spawn: time.Microsecond, Import: time.Microsecond, Handshake: time.Microsecond}
+}
+func (w *stubWorker) Stack() string { return "in read" }
+func (w *stubWorker) Usage() (workerproc.Usage, error) {
+	return workerproc.Usage{RSS: 3, PSS: 2, Private: 1, CPU: time.Second}, nil
+}
 func (w *stubWorker) Healthy() bool {
 	select {
 	case <-w.done:
@@ -121,7 +124,8 @@ func TestTheSetOfSeriesIsClosed(t *testing.T) {
 		family, _, _ := strings.Cut(name, "{")
 		for _, m := range after[family].GetMetric() {
 			for _, l := range m.GetLabel() {
-				value[family+" "+l.GetValue()] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+				key := family + " " + l.GetValue()
+				value[key] = max(value[key], m.GetCounter().GetValue()+m.GetGauge().GetValue()+float64(m.GetHistogram().GetSampleCount()))
 			}
 		}
 	}
@@ -152,7 +156,7 @@ func TestMetricsFollowTheConventionsAndNameNobody(t *testing.T) {
 		}
 		for _, m := range family.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if allowed := "state outcome result method reason event version go_version"; strings.HasPrefix(name, "charmer_") && !slices.Contains(strings.Fields(allowed), l.GetName()) {
+				if allowed := "state outcome result method phase reason event version go_version"; strings.HasPrefix(name, "charmer_") && !slices.Contains(strings.Fields(allowed), l.GetName()) {
 					t.Errorf("%s has a label %s", name, l.GetName())
 				}
 			}
@@ -192,7 +196,7 @@ func TestAPoolThatCannotStartShowsInTheMetrics(t *testing.T) {
 	for _, m := range families["charmer_worker_starts_total"].GetMetric() {
 		for _, l := range m.GetLabel() {
 			if l.GetValue() == "failed" {
-				failures = m.GetCounter().GetValue()
+				failures += m.GetCounter().GetValue()
 			}
 		}
 	}

@@ -21,10 +21,12 @@ type Worker interface {
 	HasHook(name string) bool
 	ReadyAfter() time.Duration
 	StartMethod() string
+	Phases() workerproc.Phases
+	Stack() string
 	Usage() (workerproc.Usage, error)
 }
 
-// Config says what a pool is. All fields are required but Lazy, MinReady and LeaseShare as noted.
+// Config says what a pool is. All fields are required but Lazy, MinReady, LeaseShare and those that say so.
 type Config struct {
 	// Spawn starts a worker of a generation of the app, from 1, and returns when it is ready; see
 	// workerproc.Spawner.Spawn. It may be called from several goroutines at once, but at most StartParallelism for the
@@ -36,6 +38,9 @@ type Config struct {
 	// Renew has the next Spawn of a generation import the app anew. It is called before a start while workers fail to
 	// start and none is up: what is wrong with the app may have been repaired.
 	Renew func(generation int)
+	// StartingStack returns the stacks of a worker that Spawn has not returned yet, or ""; see
+	// workerproc.Spawner.StartingStack. It may be nil.
+	StartingStack func(id uint64) string
 	// Zygote describes where the workers of a generation are forked from.
 	Zygote           func(generation int) workerproc.ZygoteStatus
 	Workers          int           // size of the pool, at most

@@ -14,7 +14,8 @@ type Counts struct {
 	Exits      map[ExitReason]int64
 	QueueWait  map[string]Histogram // by outcome
 	RunTime    map[string]Histogram // by outcome
-	StartTime  Histogram
+	StartsBy   map[Start]int64
+	StartTime  map[StartPhase]Histogram
 
 	LeasesActive                                                  int
 	LeasesGranted, LeasesReleased, LeasesExpired, LeasesLost      int64
@@ -26,10 +27,11 @@ type Counts struct {
 
 // counters are the totals that a pool keeps. Pool.mu guards them.
 type counters struct {
-	checkouts, executions, starts map[string]int64
-	exits                         map[ExitReason]int64
-	queueWait, runTime            map[string]*histogram
-	startTime                     histogram
+	checkouts, executions map[string]int64
+	starts                map[Start]int64
+	exits                 map[ExitReason]int64
+	queueWait, runTime    map[string]*histogram
+	startTime             map[StartPhase]*histogram
 
 	leasesGranted, leasesReleased, leasesExpired, leasesLost      int64
 	sessionsCreated, sessionsEnded, sessionsExpired, sessionsLost int64
@@ -42,13 +44,12 @@ type counters struct {
 var (
 	checkoutOutcomes  = []string{"ok", "timeout", "canceled", "queue_full", "draining", "starting", "crash_looping", "session_busy", "session_limit", "session_lost", "failed"}
 	executionOutcomes = []string{"ok", "app_error", "invalid_args", "timeout", "crash", "protocol"}
-	startResults      = []string{"ok", "failed"}
 	waitOutcomes      = []string{"ok", "timeout", "canceled"}
 )
 
 func newCounters() counters {
-	c := counters{checkouts: map[string]int64{}, executions: map[string]int64{}, starts: map[string]int64{}, exits: map[ExitReason]int64{},
-		queueWait: map[string]*histogram{}, runTime: map[string]*histogram{}}
+	c := counters{checkouts: map[string]int64{}, executions: map[string]int64{}, starts: map[Start]int64{}, exits: map[ExitReason]int64{},
+		queueWait: map[string]*histogram{}, runTime: map[string]*histogram{}, startTime: map[StartPhase]*histogram{}}
 	for _, name := range checkoutOutcomes {
 		c.checkouts[name] = 0
 	}
@@ -56,9 +57,7 @@ func newCounters() counters {
 		c.executions[name] = 0
 		c.runTime[name] = &histogram{}
 	}
-	for _, name := range startResults {
-		c.starts[name] = 0
-	}
+	c.prepareStarts()
 	for _, reason := range exitReasons {
 		c.exits[reason] = 0
 	}
@@ -111,12 +110,13 @@ func (c *counters) execution(outcome string, run time.Duration) {
 
 func (c *counters) snapshot() Counts {
 	out := Counts{
-		Checkouts: maps.Clone(c.checkouts), Executions: maps.Clone(c.executions), Starts: maps.Clone(c.starts), Exits: maps.Clone(c.exits),
-		QueueWait: map[string]Histogram{}, RunTime: map[string]Histogram{}, StartTime: c.startTime.snapshot(),
+		Checkouts: maps.Clone(c.checkouts), Executions: maps.Clone(c.executions), Exits: maps.Clone(c.exits),
+		QueueWait: map[string]Histogram{}, RunTime: map[string]Histogram{},
 		LeasesGranted: c.leasesGranted, LeasesReleased: c.leasesReleased, LeasesExpired: c.leasesExpired, LeasesLost: c.leasesLost,
 		SessionsCreated: c.sessionsCreated, SessionsEnded: c.sessionsEnded, SessionsExpired: c.sessionsExpired, SessionsLost: c.sessionsLost,
 		Waited: c.waited, Busy: c.busy, ServiceTime: c.serviceTime,
 	}
+	c.snapshotStarts(&out)
 	for name, h := range c.queueWait {
 		out.QueueWait[name] = h.snapshot()
 	}

@@ -32,5 +32,6 @@
 //   - watch: one for each live worker; ends with its process.
 //   - stop: one for each stopping worker; ends after the grace at the latest.
 //
-// A request runs in the goroutine of its caller. A request's context ends its wait, never a spawn.
+// A request runs in the goroutine of its caller, and one that measures workers in a few more, for which it waits. A request's
+// context ends its wait, never a spawn.
 package poolsvc

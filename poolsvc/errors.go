@@ -24,6 +24,7 @@ var (
 	ErrSessionLost     = errors.New("the session's process is gone")
 	ErrUnknownCommand  = errors.New("no such command")
 	ErrWorkerNotFound  = errors.New("no such worker")
+	ErrNoStack         = errors.New("the worker gives no stack")
 	ErrNotRecyclable   = errors.New("the worker belongs to a session")
 	// ErrClientGone means that the caller's context ended the wait.
 	ErrClientGone = errors.New("the client left")
@@ -53,6 +54,7 @@ type GoneError struct {
 	Err    error
 	Reason string           // one sentence
 	Exit   *workerproc.Exit // of the process, if its end was the reason
+	Ended  *Ended           // the same of a lost session's worker, for the one that takes its place
 }
 
 func (e *GoneError) Error() string { return fmt.Sprintf("%s: %s", e.Err, e.Reason) }

@@ -3,6 +3,7 @@ package poolsvc
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,10 @@ type factory struct {
 	hook     func(w *fakeWorker, c *workerproc.Call) error
 	timeouts map[string]time.Duration // of commands
 	usage    func(w *fakeWorker) (workerproc.Usage, error)
+
+	stackTime time.Duration // that a stack takes
+	noStacks  bool          // workers give none
+	stacks    atomic.Int64  // asked for
 
 	stopped atomic.Int64 // workers whose process has ended
 
@@ -181,11 +186,10 @@ type fakeWorker struct {
 
 var commandNames = []string{"echo", "sleep", "raise", "crash", "garble", "exit"}
 
-func (w *fakeWorker) PID() int                 { return w.pid }
-func (w *fakeWorker) Done() <-chan struct{}    { return w.done }
-func (w *fakeWorker) HasHook(name string) bool { return slices.Contains(w.f.hooks, name) }
-func (w *fakeWorker) StartMethod() string      { return "fake" }
-
+func (w *fakeWorker) PID() int                  { return w.pid }
+func (w *fakeWorker) Done() <-chan struct{}     { return w.done }
+func (w *fakeWorker) HasHook(name string) bool  { return slices.Contains(w.f.hooks, name) }
+func (w *fakeWorker) StartMethod() string       { return "exec" }
 func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
 
 func (w *fakeWorker) Commands() []workerproc.Command {
@@ -196,11 +200,16 @@ func (w *fakeWorker) Commands() []workerproc.Command {
 	return out
 }
 
+// Usage is that of a process of as many bytes as its id, unless the factory says otherwise.
 func (w *fakeWorker) Usage() (workerproc.Usage, error) {
-	if w.f.usage == nil {
-		return workerproc.Usage{}, nil
+	switch {
+	case w.f.usage != nil:
+		return w.f.usage(w)
+	case w.dead():
+		return workerproc.Usage{}, os.ErrProcessDone
+	default:
+		return workerproc.Usage{RSS: int64(w.id), CPU: time.Second}, nil
 	}
-	return w.f.usage(w)
 }
 
 func (w *fakeWorker) Healthy() bool {

@@ -52,7 +52,10 @@ func (p *Pool) fillLocked() {
 // startLocked starts a worker, for the pool or for a session.
 func (p *Pool) startLocked(owner *session) *member {
 	p.lastID++
-	m := &member{id: p.lastID, generation: p.current, session: owner, state: StateStarting, stage: stageQueued, spawnedAt: time.Now()}
+	m := &member{id: p.lastID, generation: p.current, session: owner, state: StateStarting, stage: stageQueued, spawnedAt: time.Now(), end: &Ended{}}
+	if owner == nil {
+		p.settleLocked(m)
+	}
 	m.ctx, m.cancel = context.WithCancel(p.ctx)
 	p.members[m.id] = m
 	p.wg.Go(func() { p.start(m) }) // ends when the worker is ready or dead
@@ -77,13 +80,13 @@ func (p *Pool) start(m *member) {
 		case m.session != nil && m.session.over: // nobody waits for it any more
 			return
 		}
-		p.counts.starts["failed"]++
+		p.counts.startFailed(p.cfg.Zygote(m.generation).StartMethod())
 		p.startFailedLocked(m, err)
 		return
 	}
 	p.wg.Go(func() { p.watch(m) }) // ends with the process
 	if err != nil {
-		p.counts.starts["failed"]++
+		p.counts.startFailed(worker.StartMethod())
 		reason := ExitSession
 		if !worker.Healthy() {
 			reason = "" // the hook has killed it, and the evidence will say how
@@ -92,8 +95,7 @@ func (p *Pool) start(m *member) {
 		p.sessionFailedLocked(m.session, err)
 		return
 	}
-	p.counts.starts["ok"]++
-	p.counts.startTime.observe(worker.ReadyAfter())
+	p.counts.started(worker)
 	m.readyAt = time.Now()
 	m.limits = p.newLimits(m.readyAt)
 	p.learnLocked(worker.Commands())
@@ -279,6 +281,7 @@ func (p *Pool) watch(m *member) {
 	p.setStateLocked(m, stateGone)
 	reason := exitReason(m.reason, exit)
 	p.counts.exits[reason]++
+	m.endLocked(reason, exit)
 	p.logExit(m, reason, exit, running)
 	if m.lease != nil {
 		p.endLeaseLocked(m.lease, fmt.Sprintf("its worker is gone: %s", exit.Reason), &exit)
@@ -286,7 +289,7 @@ func (p *Pool) watch(m *member) {
 	}
 	switch {
 	case m.session != nil:
-		p.loseSessionLocked(m.session, reason, exit)
+		p.loseSessionLocked(m.session, m.end, exit)
 	case stillborn:
 		p.startFailedLocked(m, &workerproc.StartError{Stage: stageReady, Detail: "died before its first answer: " + exit.Reason, Exit: exit})
 	default:

@@ -30,6 +30,7 @@ func (m *model) check(t *rapid.T) {
 	m.checkSizeLocked(t)
 	m.checkReplacedLocked(t)
 	m.checkScaleLocked(t)
+	m.checkPlacesLocked(t)
 }
 
 func (m *model) checkStats(t *rapid.T) {

@@ -70,6 +70,9 @@ type member struct {
 	private   int64      // bytes at the last look; 0 before
 	looked    int64      // calls answered at the last look, and 1; 0 before
 	worn      ExitReason // the limit that it has reached, for which it is or will be retiring; empty if none
+	end       *Ended     // how it ended, once it has
+	before    *Ended     // how the worker ended in whose place it is; nil if there was none
+	stack     *stackRequest
 }
 
 // The stages of a start before and after the process itself reports any.

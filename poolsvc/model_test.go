@@ -59,6 +59,7 @@ func TestModel(t *testing.T) {
 				"cancel":    m.doCancel,
 				"crash":     m.doCrash,
 				"recycle":   m.doRecycle,
+				"look":      m.doLook,
 				"starts":    m.doChangeStarts,
 				"advance":   m.doAdvance,
 				"advanceMs": func(*rapid.T) { advance(ms) },

@@ -29,6 +29,7 @@ type Pool struct {
 	lastID   uint64
 	members  map[uint64]*member
 	idle     []*member // of the pool; the last one is handed out first
+	places   []place   // of the pool
 	queue    queue
 	leases   map[string]*lease
 	sessions map[string]*session

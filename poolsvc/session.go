@@ -126,11 +126,14 @@ func (p *Pool) openLocked(use sessionUse) (*session, error) {
 	if p.hopelessLocked() {
 		return nil, p.crashLoopingLocked()
 	}
-	p.lost.remove(use.id)
 	now := time.Now()
 	s := &session{id: use.id, createdAt: now, opener: use.by, lastUsed: now, fresh: true}
 	p.sessions[s.id] = s
 	s.m = p.startLocked(s)
+	if gone := p.lost.get(use.id); gone != nil {
+		s.m.before = gone.Ended
+		p.lost.remove(use.id)
+	}
 	p.wakeJanitorLocked(s.expiresLocked(p.cfg))
 	return s, nil
 }
@@ -183,13 +186,13 @@ func (p *Pool) sessionFailedLocked(s *session, err error) {
 }
 
 // loseSessionLocked remembers why a session is gone, if it was not ended in good order.
-func (p *Pool) loseSessionLocked(s *session, reason ExitReason, exit workerproc.Exit) {
-	gone := &GoneError{Err: ErrSessionLost, Reason: exit.Reason, Exit: &exit}
+func (p *Pool) loseSessionLocked(s *session, end *Ended, exit workerproc.Exit) {
+	gone := &GoneError{Err: ErrSessionLost, Reason: exit.Reason, Exit: &exit, Ended: end}
 	if p.sessions[s.id] == s {
 		delete(p.sessions, s.id)
 		p.lost.put(s.id, gone)
 		p.counts.sessionsLost++
-		p.cfg.Log.Warn("session lost", "session", s.id, "reason", string(reason), "exit", exit.Reason)
+		p.cfg.Log.Warn("session lost", "session", s.id, "reason", string(end.Reason), "exit", exit.Reason)
 	}
 	s.queue.fail(gone)
 }

@@ -62,6 +62,7 @@ type WorkerInfo struct {
 	SessionID      string
 	LeaseExpiresAt time.Time // zero unless leased
 	Running        *RunningCall
+	Replaces       *Ended // how the worker ended in whose place it is, or nil
 }
 
 // Stats returns the snapshot.
@@ -118,7 +119,7 @@ func (c *WorkerCounts) add(state State) {
 }
 
 func (m *member) infoLocked() WorkerInfo {
-	info := WorkerInfo{WorkerRef: m.ref(), State: m.state, StartedAt: m.spawnedAt, Calls: m.calls}
+	info := WorkerInfo{WorkerRef: m.ref(), State: m.state, StartedAt: m.spawnedAt, Calls: m.calls, Replaces: m.replacesLocked()}
 	if m.worker == nil {
 		info.Stage = m.stage
 	} else {

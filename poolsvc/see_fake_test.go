@@ -1,0 +1,29 @@
+package poolsvc
+
+import (
+	"time"
+
+	"charmer/workerproc"
+)
+
+// What a fakeWorker shows to those who look at it.
+
+func (w *fakeWorker) Phases() workerproc.Phases {
+	return workerproc.Phases{Spawn: w.readyAfter / 2, Import: w.readyAfter / 4, Handshake: w.readyAfter / 4}
+}
+
+// Stack takes the time of stackTime, and then says what runs, unless it is dead.
+func (w *fakeWorker) Stack() string {
+	w.f.stacks.Add(1)
+	time.Sleep(w.f.stackTime)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.dead() || w.f.noStacks:
+		return ""
+	case w.idle == nil:
+		return "in read"
+	default:
+		return "in " + w.calls[len(w.calls)-1].Command
+	}
+}
