@@ -93,6 +93,7 @@ func (c *doctorCmd) checkApp(out io.Writer, environ []string, app string) error 
 		language = ", in " + worker.Language()
 	}
 	fmt.Fprintf(out, "ok  %s is ready after %s%s\n", name, worker.ReadyAfter().Round(time.Millisecond), language)
+	fmt.Fprintf(out, "    %s\n", startTimes(worker, spawner.Zygote(1)))
 	for _, command := range worker.Commands() {
 		summary, _, _ := strings.Cut(command.Doc, "\n")
 		fmt.Fprintf(out, "    %s  %s\n", command.Name, summary)
@@ -106,6 +107,16 @@ func (c *doctorCmd) checkApp(out io.Writer, environ []string, app string) error 
 		fmt.Fprintf(out, "ok  it %s when asked to stop\n", exit.Reason)
 	}
 	return spawner.Close()
+}
+
+// startTimes says where the time of a start went. A fork has none for the import, which the zygote has done.
+func startTimes(w *workerproc.Worker, z workerproc.ZygoteStatus) string {
+	const fine = 100 * time.Microsecond
+	p := w.Phases()
+	if p.Import == 0 && z.Import > 0 {
+		return fmt.Sprintf("%s: spawn %s, handshake %s; import by the zygote %s", w.StartMethod(), p.Spawn.Round(fine), p.Handshake.Round(fine), z.Import.Round(fine))
+	}
+	return fmt.Sprintf("%s: spawn %s, import %s, handshake %s", w.StartMethod(), p.Spawn.Round(fine), p.Import.Round(fine), p.Handshake.Round(fine))
 }
 
 // explainStart says why an app did not start and what to do about it.

@@ -126,7 +126,7 @@ func TestEveryRequestIsAnsweredWhileWorkersAreKilled(t *testing.T) {
 
 // killOne sends SIGKILL to one of the workers that are up, once it is up and with the others serving on.
 func (s *instance) killOne() bool {
-	r, err := s.ListWorkersWithResponse(s.t.Context())
+	r, err := s.ListWorkersWithResponse(s.t.Context(), nil)
 	if err != nil || r.JSON200 == nil || len(r.JSON200.Workers) == 0 {
 		return false
 	}

@@ -304,7 +304,8 @@ func mustLook(t *testing.T, name string) string {
 func TestDoctorFindsTheDemoWell(t *testing.T) {
 	stdout, stderr, code := charmer(t, nil, "doctor", "--start-timeout=5m", "--stop-grace=1m")
 	wantCode(t, []string{"doctor"}, stderr, code, exitOK)
-	for _, line := range []string{`(?m)^ok  Python 3\.\d+\.\d+ at /`, `(?m)^ok  charmer.demo is ready after \S+, in \w+ 3\.`, `(?m)^    greet  Greet somebody\.$`, `(?m)^ok  it exited with code 0`} {
+	for _, line := range []string{`(?m)^ok  Python 3\.\d+\.\d+ at /`, `(?m)^ok  charmer.demo is ready after \S+, in \w+ 3\.`, `(?m)^    ` + startMethod + `: spawn \S+, (import \S+, )?handshake \S+`,
+		`(?m)^    greet  Greet somebody\.$`, `(?m)^ok  it exited with code 0`} {
 		if !regexp.MustCompile(line).MatchString(stdout) {
 			t.Errorf("doctor does not say %s:\n%s", line, stdout)
 		}

@@ -122,6 +122,8 @@ func TestUnknownNamesAreRefusedBeforeAnyWorkerIsTouched(t *testing.T) {
 	s.raw(http.MethodGet, "/sessions/u1", "").wantProblem(t, http.StatusNotFound, "session_not_found")
 	s.raw(http.MethodDelete, "/sessions/u1", "").wantProblem(t, http.StatusNotFound, "session_not_found")
 	s.raw(http.MethodPost, "/workers/999999/recycle", "").wantProblem(t, http.StatusNotFound, "worker_not_found")
+	s.raw(http.MethodGet, "/workers/999999", "").wantProblem(t, http.StatusNotFound, "worker_not_found")
+	s.raw(http.MethodGet, "/workers/999999/stack", "").wantProblem(t, http.StatusNotFound, "worker_not_found")
 }
 
 func TestBadParametersAreRefusedWithTheirNames(t *testing.T) {
@@ -140,6 +142,9 @@ func TestBadParametersAreRefusedWithTheirNames(t *testing.T) {
 		{"POST", "/workers/one/recycle", "path/worker_id"},
 		{"POST", "/workers/1.0/recycle", "path/worker_id"},
 		{"POST", "/workers/99999999999999999999/recycle", "path/worker_id"},
+		{"GET", "/workers/0", "path/worker_id"},
+		{"GET", "/workers/one/stack", "path/worker_id"},
+		{"GET", "/workers?usage=maybe", "query/usage"},
 		{"GET", "/health/ready?min_idle=-1", "query/min_idle"},
 		{"GET", "/health/ready?min_idle=all", "query/min_idle"},
 		{"GET", "/health/ready?min_idle=1&min_idle=2", "query/min_idle"},

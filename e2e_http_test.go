@@ -265,7 +265,7 @@ func (s *instance) queued(n int64) {
 // workers lists the workers of the pool and of sessions.
 func (s *instance) workers() []client.Worker {
 	s.t.Helper()
-	r, err := s.ListWorkersWithResponse(s.t.Context())
+	r, err := s.ListWorkersWithResponse(s.t.Context(), nil)
 	if err != nil || r.JSON200 == nil {
 		s.t.Fatalf("list workers: %v", err)
 	}

@@ -134,7 +134,8 @@ func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) pools
 			}
 			return w, nil
 		},
-		Retire: spawner.Retire, Renew: spawner.Retire, Zygote: spawner.Zygote, Workers: s.MaxWorkers, MinWorkers: s.MinWorkers, ScaleDownAfter: s.ScaleDownAfter,
+		Retire: spawner.Retire, Renew: spawner.Retire, StartingStack: spawner.StartingStack,
+		Zygote: spawner.Zygote, Workers: s.MaxWorkers, MinWorkers: s.MinWorkers, ScaleDownAfter: s.ScaleDownAfter,
 		MaxRequests: s.MaxRequests, MaxAge: s.MaxAge, MaxMemory: int64(s.MaxMemory), StartParallelism: s.StartParallelism,
 		MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,

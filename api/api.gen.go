@@ -62,6 +62,7 @@ const (
 	ProblemCodeSessionLimit         ProblemCode = "session_limit"
 	ProblemCodeSessionLost          ProblemCode = "session_lost"
 	ProblemCodeSessionNotFound      ProblemCode = "session_not_found"
+	ProblemCodeStackUnavailable     ProblemCode = "stack_unavailable"
 	ProblemCodeStarting             ProblemCode = "starting"
 	ProblemCodeUnknownCommand       ProblemCode = "unknown_command"
 	ProblemCodeUnsupportedMediaType ProblemCode = "unsupported_media_type"
@@ -97,6 +98,15 @@ const (
 	WorkerStateLeased   WorkerState = "leased"
 	WorkerStateStarting WorkerState = "starting"
 	WorkerStateStopping WorkerState = "stopping"
+)
+
+// Defines values for WorkerStackState.
+const (
+	WorkerStackStateBusy     WorkerStackState = "busy"
+	WorkerStackStateIdle     WorkerStackState = "idle"
+	WorkerStackStateLeased   WorkerStackState = "leased"
+	WorkerStackStateStarting WorkerStackState = "starting"
+	WorkerStackStateStopping WorkerStackState = "stopping"
 )
 
 // Defines values for ZygoteState.
@@ -155,6 +165,20 @@ type CommandList struct {
 
 // CountByName Counts since the start, by outcome or reason.
 type CountByName map[string]int64
+
+// EndedWorker How the worker ended whose place another has taken. For a worker of the pool that is the one it replaced, once that has
+// ended; for that of a session which was lost and opened again, the one that was lost.
+type EndedWorker struct {
+	At time.Time `json:"at"`
+
+	// Detail One sentence.
+	Detail string `json:"detail"`
+
+	// ExitReason As in the metric `charmer_worker_exits_total`, for instance `crash` or `recycle`.
+	ExitReason string `json:"exit_reason"`
+	ID         int64  `json:"id"`
+	PID        int64  `json:"pid"`
+}
 
 // Exception defines model for Exception.
 type Exception struct {
@@ -455,6 +479,9 @@ type Timing struct {
 
 // Worker defines model for Worker.
 type Worker struct {
+	// AgeMs Since then.
+	AgeMs float64 `json:"age_ms"`
+
 	// Calls Calls answered.
 	Calls          int64      `json:"calls"`
 	Generation     int64      `json:"generation"`
@@ -465,8 +492,12 @@ type Worker struct {
 	PID int64 `json:"pid"`
 
 	// ReadyAfterMs From spawn to ready.
-	ReadyAfterMs *float64      `json:"ready_after_ms,omitempty"`
-	Running      []RunningCall `json:"running,omitempty"`
+	ReadyAfterMs *float64 `json:"ready_after_ms,omitempty"`
+
+	// Replaces How the worker ended whose place another has taken. For a worker of the pool that is the one it replaced, once that has
+	// ended; for that of a session which was lost and opened again, the one that was lost.
+	Replaces *EndedWorker  `json:"replaces,omitempty"`
+	Running  []RunningCall `json:"running,omitempty"`
 
 	// SessionID The session that owns it.
 	SessionID *string `json:"session_id,omitempty"`
@@ -478,6 +509,10 @@ type Worker struct {
 	StartStage *string     `json:"start_stage,omitempty"`
 	StartedAt  time.Time   `json:"started_at"`
 	State      WorkerState `json:"state"`
+
+	// Usage What the process takes of the machine, without the processes that it has started. Absent while it starts, and where
+	// the system does not tell.
+	Usage *WorkerUsage `json:"usage,omitempty"`
 }
 
 // WorkerStartMethod Absent while it starts.
@@ -509,6 +544,40 @@ type WorkerRef struct {
 	// ID Never reused.
 	ID  int64 `json:"id"`
 	PID int64 `json:"pid"`
+}
+
+// WorkerStack defines model for WorkerStack.
+type WorkerStack struct {
+	// Running What ran then.
+	Running []RunningCall `json:"running,omitempty"`
+
+	// Stack All threads, the innermost frame of each first.
+	Stack string `json:"stack"`
+
+	// StartStage What a starting worker said last, for instance `import app`.
+	StartStage *string          `json:"start_stage,omitempty"`
+	State      WorkerStackState `json:"state"`
+	TakenAt    time.Time        `json:"taken_at"`
+	Worker     WorkerRef        `json:"worker"`
+}
+
+// WorkerStackState defines model for WorkerStack.State.
+type WorkerStackState string
+
+// WorkerUsage What the process takes of the machine, without the processes that it has started. Absent while it starts, and where
+// the system does not tell.
+type WorkerUsage struct {
+	// CPUMs Processor time so far, to 10 ms.
+	CPUMs float64 `json:"cpu_ms"`
+
+	// PrivateBytes What no other process has, in memory or swapped out.
+	PrivateBytes int64 `json:"private_bytes"`
+
+	// PssBytes The same, each page divided by the number of processes that share it.
+	PssBytes int64 `json:"pss_bytes"`
+
+	// RssBytes In memory.
+	RssBytes int64 `json:"rss_bytes"`
 }
 
 // Zygote The process that has imported the app and forks workers of it.
@@ -551,6 +620,13 @@ type GetReadyParams struct {
 	MinIdle *int64 `form:"min_idle,omitempty" json:"min_idle,omitempty"`
 }
 
+// ListWorkersParams defines parameters for ListWorkers.
+type ListWorkersParams struct {
+	// Usage Also measure `usage`. The kernel takes from a tenth of a millisecond to some milliseconds for each worker, more
+	// the more memory it has.
+	Usage *bool `form:"usage,omitempty" json:"usage,omitempty"`
+}
+
 // ServerInterface has one method for each operation of openapi.yaml. A method either writes a reply and returns nil,
 // or writes nothing and returns an error.
 type ServerInterface interface {
@@ -585,9 +661,13 @@ type ServerInterface interface {
 	// GetStats is GET /stats: One consistent snapshot of the pool's numbers
 	GetStats(w http.ResponseWriter, r *http.Request) error
 	// ListWorkers is GET /workers: List the workers and what each does now
-	ListWorkers(w http.ResponseWriter, r *http.Request) error
+	ListWorkers(w http.ResponseWriter, r *http.Request, params ListWorkersParams) error
+	// GetWorker is GET /workers/{worker_id}: Look at one worker
+	GetWorker(w http.ResponseWriter, r *http.Request, workerID WorkerID) error
 	// RecycleWorker is POST /workers/{worker_id}/recycle: Replace a worker
 	RecycleWorker(w http.ResponseWriter, r *http.Request, workerID WorkerID) error
+	// GetWorkerStack is GET /workers/{worker_id}/stack: Where the threads of a worker are now
+	GetWorkerStack(w http.ResponseWriter, r *http.Request, workerID WorkerID) error
 }
 
 // Routes is what the routes need. All fields are required.
@@ -711,6 +791,31 @@ func (o Routes) getSession(w http.ResponseWriter, r *http.Request) error {
 	return o.Handler.GetSession(w, r, sessionID)
 }
 
+func (o Routes) listWorkers(w http.ResponseWriter, r *http.Request) error {
+	var params ListWorkersParams
+	query := r.URL.Query()
+	if err := runtime.BindQueryParameterWithOptions("form", true, false, "usage", query, &params.Usage,
+		runtime.BindQueryParameterOptions{Type: "boolean", Format: ""}); err != nil {
+		return &ParamError{In: "query", Name: "usage", Type: "boolean", Err: err}
+	}
+	return o.Handler.ListWorkers(w, r, params)
+}
+
+func (o Routes) getWorker(w http.ResponseWriter, r *http.Request) error {
+	var workerID WorkerID
+	if err := runtime.BindStyledParameterWithOptions("simple", "worker_id", chi.URLParam(r, "worker_id"), &workerID,
+		runtime.BindStyledParameterOptions{
+			ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true,
+			Type: "integer", Format: "int64", ValueIsUnescaped: r.URL.RawPath == "",
+		}); err != nil {
+		return &ParamError{In: "path", Name: "worker_id", Type: "integer", Err: err}
+	}
+	if err := o.CheckParam("path", "worker_id", workerID, "min=1"); err != nil {
+		return err
+	}
+	return o.Handler.GetWorker(w, r, workerID)
+}
+
 func (o Routes) recycleWorker(w http.ResponseWriter, r *http.Request) error {
 	var workerID WorkerID
 	if err := runtime.BindStyledParameterWithOptions("simple", "worker_id", chi.URLParam(r, "worker_id"), &workerID,
@@ -724,6 +829,21 @@ func (o Routes) recycleWorker(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return o.Handler.RecycleWorker(w, r, workerID)
+}
+
+func (o Routes) getWorkerStack(w http.ResponseWriter, r *http.Request) error {
+	var workerID WorkerID
+	if err := runtime.BindStyledParameterWithOptions("simple", "worker_id", chi.URLParam(r, "worker_id"), &workerID,
+		runtime.BindStyledParameterOptions{
+			ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true,
+			Type: "integer", Format: "int64", ValueIsUnescaped: r.URL.RawPath == "",
+		}); err != nil {
+		return &ParamError{In: "path", Name: "worker_id", Type: "integer", Err: err}
+	}
+	if err := o.CheckParam("path", "worker_id", workerID, "min=1"); err != nil {
+		return err
+	}
+	return o.Handler.GetWorkerStack(w, r, workerID)
 }
 
 // Register adds a route for every operation of openapi.yaml to r.
@@ -743,6 +863,8 @@ func (o Routes) Register(r chi.Router) {
 	r.Method("DELETE", "/sessions/{session_id}", o.adapt(o.endSession))
 	r.Method("GET", "/sessions/{session_id}", o.adapt(o.getSession))
 	r.Method("GET", "/stats", o.adapt(o.Handler.GetStats))
-	r.Method("GET", "/workers", o.adapt(o.Handler.ListWorkers))
+	r.Method("GET", "/workers", o.adapt(o.listWorkers))
+	r.Method("GET", "/workers/{worker_id}", o.adapt(o.getWorker))
 	r.Method("POST", "/workers/{worker_id}/recycle", o.adapt(o.recycleWorker))
+	r.Method("GET", "/workers/{worker_id}/stack", o.adapt(o.getWorkerStack))
 }

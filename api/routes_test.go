@@ -36,7 +36,7 @@ func (stub) GetReady(w http.ResponseWriter, _ *http.Request, params api.GetReady
 	return err
 }
 
-func (stub) ListWorkers(http.ResponseWriter, *http.Request) error {
+func (stub) ListWorkers(http.ResponseWriter, *http.Request, api.ListWorkersParams) error {
 	return errors.New("from the handler")
 }
 

@@ -60,6 +60,8 @@ var failures = []failure{
 	{poolsvc.ErrSessionNotFound, 404, api.ProblemCodeSessionNotFound, false, false},
 	{poolsvc.ErrWorkerNotFound, 404, api.ProblemCodeWorkerNotFound, false, false},
 	{poolsvc.ErrNotRecyclable, 409, api.ProblemCodeNotRecyclable, false, false},
+	{poolsvc.ErrNoStack, 409, api.ProblemCodeStackUnavailable, false, false},
+	{refusedWith(poolsvc.ErrNoStack), 409, api.ProblemCodeStackUnavailable, false, true},
 	{refusedWith(poolsvc.ErrLeaseBusy), 409, api.ProblemCodeLeaseBusy, false, true},
 	{refusedWith(poolsvc.ErrSessionBusy), 409, api.ProblemCodeSessionBusy, false, true},
 	{&poolsvc.GoneError{Err: poolsvc.ErrLeaseExpired, Reason: "its time was up"}, 410, api.ProblemCodeLeaseExpired, false, false},

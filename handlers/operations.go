@@ -7,30 +7,6 @@ import (
 	"charmer/poolsvc"
 )
 
-// ListWorkers answers GET /workers.
-func (s *Server) ListWorkers(w http.ResponseWriter, _ *http.Request) error {
-	list := api.WorkerList{Workers: []api.Worker{}}
-	for _, m := range s.pool.Stats().Members {
-		list.Workers = append(list.Workers, s.worker(m))
-	}
-	return reply(w, http.StatusOK, list)
-}
-
-func (s *Server) worker(m poolsvc.WorkerInfo) api.Worker {
-	out := api.Worker{
-		ID: int64(m.ID), PID: int64(m.PID), Generation: int64(m.Generation), State: api.WorkerState(m.State),
-		StartMethod: some(api.WorkerStartMethod(m.StartMethod)), StartedAt: m.StartedAt.UTC(), Calls: m.Calls,
-		StartStage: some(m.Stage), ReadyAfterMs: some(milliseconds(m.ReadyAfter)), SessionID: some(m.SessionID),
-	}
-	if !m.LeaseExpiresAt.IsZero() {
-		out.LeaseExpiresAt = some(m.LeaseExpiresAt.UTC())
-	}
-	if m.Running != nil {
-		out.Running = []api.RunningCall{{RequestID: m.Running.RequestID, Command: m.Running.Command, Since: m.Running.Since.UTC()}}
-	}
-	return out
-}
-
 // RecycleWorker answers POST /workers/{worker_id}/recycle.
 func (s *Server) RecycleWorker(w http.ResponseWriter, _ *http.Request, id api.WorkerID) error {
 	if err := s.pool.Recycle(uint64(id)); err != nil {

@@ -67,6 +67,7 @@ const (
 	ProblemCodeSessionLimit         ProblemCode = "session_limit"
 	ProblemCodeSessionLost          ProblemCode = "session_lost"
 	ProblemCodeSessionNotFound      ProblemCode = "session_not_found"
+	ProblemCodeStackUnavailable     ProblemCode = "stack_unavailable"
 	ProblemCodeStarting             ProblemCode = "starting"
 	ProblemCodeUnknownCommand       ProblemCode = "unknown_command"
 	ProblemCodeUnsupportedMediaType ProblemCode = "unsupported_media_type"
@@ -102,6 +103,15 @@ const (
 	WorkerStateLeased   WorkerState = "leased"
 	WorkerStateStarting WorkerState = "starting"
 	WorkerStateStopping WorkerState = "stopping"
+)
+
+// Defines values for WorkerStackState.
+const (
+	WorkerStackStateBusy     WorkerStackState = "busy"
+	WorkerStackStateIdle     WorkerStackState = "idle"
+	WorkerStackStateLeased   WorkerStackState = "leased"
+	WorkerStackStateStarting WorkerStackState = "starting"
+	WorkerStackStateStopping WorkerStackState = "stopping"
 )
 
 // Defines values for ZygoteState.
@@ -160,6 +170,20 @@ type CommandList struct {
 
 // CountByName Counts since the start, by outcome or reason.
 type CountByName map[string]int64
+
+// EndedWorker How the worker ended whose place another has taken. For a worker of the pool that is the one it replaced, once that has
+// ended; for that of a session which was lost and opened again, the one that was lost.
+type EndedWorker struct {
+	At time.Time `json:"at"`
+
+	// Detail One sentence.
+	Detail string `json:"detail"`
+
+	// ExitReason As in the metric `charmer_worker_exits_total`, for instance `crash` or `recycle`.
+	ExitReason string `json:"exit_reason"`
+	ID         int64  `json:"id"`
+	PID        int64  `json:"pid"`
+}
 
 // Exception defines model for Exception.
 type Exception struct {
@@ -460,6 +484,9 @@ type Timing struct {
 
 // Worker defines model for Worker.
 type Worker struct {
+	// AgeMs Since then.
+	AgeMs float64 `json:"age_ms"`
+
 	// Calls Calls answered.
 	Calls          int64      `json:"calls"`
 	Generation     int64      `json:"generation"`
@@ -470,8 +497,12 @@ type Worker struct {
 	PID int64 `json:"pid"`
 
 	// ReadyAfterMs From spawn to ready.
-	ReadyAfterMs *float64      `json:"ready_after_ms,omitempty"`
-	Running      []RunningCall `json:"running,omitempty"`
+	ReadyAfterMs *float64 `json:"ready_after_ms,omitempty"`
+
+	// Replaces How the worker ended whose place another has taken. For a worker of the pool that is the one it replaced, once that has
+	// ended; for that of a session which was lost and opened again, the one that was lost.
+	Replaces *EndedWorker  `json:"replaces,omitempty"`
+	Running  []RunningCall `json:"running,omitempty"`
 
 	// SessionID The session that owns it.
 	SessionID *string `json:"session_id,omitempty"`
@@ -483,6 +514,10 @@ type Worker struct {
 	StartStage *string     `json:"start_stage,omitempty"`
 	StartedAt  time.Time   `json:"started_at"`
 	State      WorkerState `json:"state"`
+
+	// Usage What the process takes of the machine, without the processes that it has started. Absent while it starts, and where
+	// the system does not tell.
+	Usage *WorkerUsage `json:"usage,omitempty"`
 }
 
 // WorkerStartMethod Absent while it starts.
@@ -514,6 +549,40 @@ type WorkerRef struct {
 	// ID Never reused.
 	ID  int64 `json:"id"`
 	PID int64 `json:"pid"`
+}
+
+// WorkerStack defines model for WorkerStack.
+type WorkerStack struct {
+	// Running What ran then.
+	Running []RunningCall `json:"running,omitempty"`
+
+	// Stack All threads, the innermost frame of each first.
+	Stack string `json:"stack"`
+
+	// StartStage What a starting worker said last, for instance `import app`.
+	StartStage *string          `json:"start_stage,omitempty"`
+	State      WorkerStackState `json:"state"`
+	TakenAt    time.Time        `json:"taken_at"`
+	Worker     WorkerRef        `json:"worker"`
+}
+
+// WorkerStackState defines model for WorkerStack.State.
+type WorkerStackState string
+
+// WorkerUsage What the process takes of the machine, without the processes that it has started. Absent while it starts, and where
+// the system does not tell.
+type WorkerUsage struct {
+	// CPUMs Processor time so far, to 10 ms.
+	CPUMs float64 `json:"cpu_ms"`
+
+	// PrivateBytes What no other process has, in memory or swapped out.
+	PrivateBytes int64 `json:"private_bytes"`
+
+	// PssBytes The same, each page divided by the number of processes that share it.
+	PssBytes int64 `json:"pss_bytes"`
+
+	// RssBytes In memory.
+	RssBytes int64 `json:"rss_bytes"`
 }
 
 // Zygote The process that has imported the app and forks workers of it.
@@ -554,6 +623,13 @@ type RetryableProblem = Problem
 type GetReadyParams struct {
 	// MinIdle Also require this many idle workers.
 	MinIdle *int64 `form:"min_idle,omitempty" json:"min_idle,omitempty"`
+}
+
+// ListWorkersParams defines parameters for ListWorkers.
+type ListWorkersParams struct {
+	// Usage Also measure `usage`. The kernel takes from a tenth of a millisecond to some milliseconds for each worker, more
+	// the more memory it has.
+	Usage *bool `form:"usage,omitempty" json:"usage,omitempty"`
 }
 
 // CheckoutJSONRequestBody defines body for Checkout for application/json ContentType.
@@ -773,7 +849,12 @@ type ClientInterface interface {
 	// ListWorkers List the workers and what each does now
 	//
 	// Corresponds with GET /workers (the `ListWorkers` operationId).
-	ListWorkers(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ListWorkers(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWorker Look at one worker
+	//
+	// Corresponds with GET /workers/{worker_id} (the `GetWorker` operationId).
+	GetWorker(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RecycleWorker Replace a worker
 	//
@@ -781,6 +862,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /workers/{worker_id}/recycle (the `RecycleWorker` operationId).
 	RecycleWorker(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetWorkerStack Where the threads of a worker are now
+	//
+	// Also for a worker that is stuck in native code, or hangs in its import; while it waits for the zygote to import the app, the
+	// stack is that of the zygote. The worker is interrupted by a signal for the
+	// milliseconds that writing the text takes, and goes on; Python repeats the system call that was interrupted, but native
+	// code that sleeps or polls without regard to EINTR may go on early. A stack takes about a tenth of a second, at most one
+	// of a worker is taken at a time, and requests that come meanwhile share it.
+	//
+	// 409 `stack_unavailable` is the answer of a worker that cannot (one in another language need not), does not answer
+	// within some tenths of a second, or has started so recently that it has not said yet that it can; the last is `retryable`.
+	//
+	// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
+	GetWorkerStack(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // CheckoutWithBody Lease a worker, or open or attach to a session
@@ -1097,8 +1192,23 @@ func (c *Client) GetStats(ctx context.Context, reqEditors ...RequestEditorFn) (*
 // ListWorkers List the workers and what each does now
 //
 // Corresponds with GET /workers (the `ListWorkers` operationId).
-func (c *Client) ListWorkers(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewListWorkersRequest(c.Server)
+func (c *Client) ListWorkers(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWorkersRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetWorker Look at one worker
+//
+// Corresponds with GET /workers/{worker_id} (the `GetWorker` operationId).
+func (c *Client) GetWorker(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWorkerRequest(c.Server, workerID)
 	if err != nil {
 		return nil, err
 	}
@@ -1116,6 +1226,30 @@ func (c *Client) ListWorkers(ctx context.Context, reqEditors ...RequestEditorFn)
 // Corresponds with POST /workers/{worker_id}/recycle (the `RecycleWorker` operationId).
 func (c *Client) RecycleWorker(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRecycleWorkerRequest(c.Server, workerID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetWorkerStack Where the threads of a worker are now
+//
+// Also for a worker that is stuck in native code, or hangs in its import; while it waits for the zygote to import the app, the
+// stack is that of the zygote. The worker is interrupted by a signal for the
+// milliseconds that writing the text takes, and goes on; Python repeats the system call that was interrupted, but native
+// code that sleeps or polls without regard to EINTR may go on early. A stack takes about a tenth of a second, at most one
+// of a worker is taken at a time, and requests that come meanwhile share it.
+//
+// 409 `stack_unavailable` is the answer of a worker that cannot (one in another language need not), does not answer
+// within some tenths of a second, or has started so recently that it has not said yet that it can; the last is `retryable`.
+//
+// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
+func (c *Client) GetWorkerStack(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetWorkerStackRequest(c.Server, workerID)
 	if err != nil {
 		return nil, err
 	}
@@ -1626,7 +1760,7 @@ func NewGetStatsRequest(server string) (*http.Request, error) {
 }
 
 // NewListWorkersRequest constructs an http.Request for the ListWorkers method
-func NewListWorkersRequest(server string) (*http.Request, error) {
+func NewListWorkersRequest(server string, params *ListWorkersParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -1635,6 +1769,67 @@ func NewListWorkersRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/workers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Usage != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "usage", *params.Usage, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetWorkerRequest constructs an http.Request for the GetWorker method
+func NewGetWorkerRequest(server string, workerID WorkerID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "worker_id", workerID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/workers/%s", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -1679,6 +1874,40 @@ func NewRecycleWorkerRequest(server string, workerID WorkerID) (*http.Request, e
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetWorkerStackRequest constructs an http.Request for the GetWorkerStack method
+func NewGetWorkerStackRequest(server string, workerID WorkerID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "worker_id", workerID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/workers/%s/stack", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -1890,7 +2119,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /workers (the `ListWorkers` operationId).
-	ListWorkersWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListWorkersReply, error)
+	ListWorkersWithResponse(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*ListWorkersReply, error)
+
+	// GetWorkerWithResponse Look at one worker
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /workers/{worker_id} (the `GetWorker` operationId).
+	GetWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerReply, error)
 
 	// RecycleWorkerWithResponse Replace a worker
 	//
@@ -1900,6 +2136,22 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /workers/{worker_id}/recycle (the `RecycleWorker` operationId).
 	RecycleWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*RecycleWorkerReply, error)
+
+	// GetWorkerStackWithResponse Where the threads of a worker are now
+	//
+	// Also for a worker that is stuck in native code, or hangs in its import; while it waits for the zygote to import the app, the
+	// stack is that of the zygote. The worker is interrupted by a signal for the
+	// milliseconds that writing the text takes, and goes on; Python repeats the system call that was interrupted, but native
+	// code that sleeps or polls without regard to EINTR may go on early. A stack takes about a tenth of a second, at most one
+	// of a worker is taken at a time, and requests that come meanwhile share it.
+	//
+	// 409 `stack_unavailable` is the answer of a worker that cannot (one in another language need not), does not answer
+	// within some tenths of a second, or has started so recently that it has not said yet that it can; the last is `retryable`.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
+	GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackReply, error)
 }
 
 // CheckoutReply201Headers the declared response headers of an HTTP 201 response for Checkout
@@ -2870,6 +3122,11 @@ type ListWorkersReply200Headers struct {
 	XRequestID *string
 }
 
+// ListWorkersReply400Headers the declared response headers of an HTTP 400 response for ListWorkers
+type ListWorkersReply400Headers struct {
+	XRequestID *string
+}
+
 // ListWorkersReply500Headers the declared response headers of an HTTP 500 response for ListWorkers
 type ListWorkersReply500Headers struct {
 	XRequestID *string
@@ -2885,12 +3142,16 @@ type ListWorkersReply struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *WorkerList
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
 	ApplicationProblemJSON500 *Problem
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *ListWorkersReply200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ListWorkersReply400Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
 	Headers500 *ListWorkersReply500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
@@ -2907,6 +3168,72 @@ func (r ListWorkersReply) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r ListWorkersReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GetWorkerReply200Headers the declared response headers of an HTTP 200 response for GetWorker
+type GetWorkerReply200Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerReply400Headers the declared response headers of an HTTP 400 response for GetWorker
+type GetWorkerReply400Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerReply404Headers the declared response headers of an HTTP 404 response for GetWorker
+type GetWorkerReply404Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerReply500Headers the declared response headers of an HTTP 500 response for GetWorker
+type GetWorkerReply500Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerReplyDefaultHeaders the declared response headers of an HTTP default response for GetWorker
+type GetWorkerReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type GetWorkerReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Worker
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetWorkerReply200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GetWorkerReply400Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *GetWorkerReply404Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetWorkerReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetWorkerReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GetWorkerReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetWorkerReply) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -2990,6 +3317,82 @@ func (r RecycleWorkerReply) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r RecycleWorkerReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GetWorkerStackReply200Headers the declared response headers of an HTTP 200 response for GetWorkerStack
+type GetWorkerStackReply200Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerStackReply400Headers the declared response headers of an HTTP 400 response for GetWorkerStack
+type GetWorkerStackReply400Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerStackReply404Headers the declared response headers of an HTTP 404 response for GetWorkerStack
+type GetWorkerStackReply404Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerStackReply409Headers the declared response headers of an HTTP 409 response for GetWorkerStack
+type GetWorkerStackReply409Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// GetWorkerStackReply500Headers the declared response headers of an HTTP 500 response for GetWorkerStack
+type GetWorkerStackReply500Headers struct {
+	XRequestID *string
+}
+
+// GetWorkerStackReplyDefaultHeaders the declared response headers of an HTTP default response for GetWorkerStack
+type GetWorkerStackReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type GetWorkerStackReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WorkerStack
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RetryableProblem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetWorkerStackReply200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GetWorkerStackReply400Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *GetWorkerStackReply404Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *GetWorkerStackReply409Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetWorkerStackReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetWorkerStackReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GetWorkerStackReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetWorkerStackReply) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -3264,12 +3667,25 @@ func (c *ClientWithResponses) GetStatsWithResponse(ctx context.Context, reqEdito
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /workers (the `ListWorkers` operationId).
-func (c *ClientWithResponses) ListWorkersWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListWorkersReply, error) {
-	rsp, err := c.ListWorkers(ctx, reqEditors...)
+func (c *ClientWithResponses) ListWorkersWithResponse(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*ListWorkersReply, error) {
+	rsp, err := c.ListWorkers(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseListWorkersReply(rsp)
+}
+
+// GetWorkerWithResponse Look at one worker
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /workers/{worker_id} (the `GetWorker` operationId).
+func (c *ClientWithResponses) GetWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerReply, error) {
+	rsp, err := c.GetWorker(ctx, workerID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetWorkerReply(rsp)
 }
 
 // RecycleWorkerWithResponse Replace a worker
@@ -3285,6 +3701,28 @@ func (c *ClientWithResponses) RecycleWorkerWithResponse(ctx context.Context, wor
 		return nil, err
 	}
 	return ParseRecycleWorkerReply(rsp)
+}
+
+// GetWorkerStackWithResponse Where the threads of a worker are now
+//
+// Also for a worker that is stuck in native code, or hangs in its import; while it waits for the zygote to import the app, the
+// stack is that of the zygote. The worker is interrupted by a signal for the
+// milliseconds that writing the text takes, and goes on; Python repeats the system call that was interrupted, but native
+// code that sleeps or polls without regard to EINTR may go on early. A stack takes about a tenth of a second, at most one
+// of a worker is taken at a time, and requests that come meanwhile share it.
+//
+// 409 `stack_unavailable` is the answer of a worker that cannot (one in another language need not), does not answer
+// within some tenths of a second, or has started so recently that it has not said yet that it can; the last is `retryable`.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
+func (c *ClientWithResponses) GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackReply, error) {
+	rsp, err := c.GetWorkerStack(ctx, workerID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetWorkerStackReply(rsp)
 }
 
 // ParseCheckoutReply parses an HTTP response from a CheckoutWithResponse call
@@ -4906,6 +5344,13 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -4933,6 +5378,16 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 			headers.XRequestID = &value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers ListWorkersReply400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 500:
 		var headers ListWorkersReply500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
@@ -4945,6 +5400,113 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 		response.Headers500 = &headers
 	case true:
 		var headers ListWorkersReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetWorkerReply parses an HTTP response from a GetWorkerWithResponse call
+func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetWorkerReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Worker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetWorkerReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers GetWorkerReply400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 404:
+		var headers GetWorkerReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetWorkerReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers GetWorkerReplyDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -5089,6 +5651,137 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 		response.Headers503 = &headers
 	case true:
 		var headers RecycleWorkerReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetWorkerStackReply parses an HTTP response from a GetWorkerStackWithResponse call
+func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetWorkerStackReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WorkerStack
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetWorkerStackReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers GetWorkerStackReply400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 404:
+		var headers GetWorkerStackReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 409:
+		var headers GetWorkerStackReply409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetWorkerStackReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers GetWorkerStackReplyDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
