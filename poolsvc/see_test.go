@@ -102,7 +102,11 @@ func TestStackOfAWorkerThatBecomesReadyMeanwhileIsItsOwn(t *testing.T) {
 		advance(100 * ms)
 		stack := stackOf(p, 1)
 		advance(2 * time.Second)
-		equal(t, "stack", stack.must(t).Stack, "in read")
+		info := stack.must(t)
+		equal(t, "stack", info.Stack, "in read")
+		equal(t, "state", info.State, StateIdle)
+		equal(t, "stage", info.Stage, "")
+		equal(t, "taken at", info.TakenAt, time.Now())
 	})
 }
 

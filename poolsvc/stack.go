@@ -61,11 +61,15 @@ func (m *member) stackInfoLocked() StackInfo {
 // takeStack answers r, in the goroutine of who asked first.
 func (p *Pool) takeStack(m *member, r *stackRequest) {
 	defer close(r.done)
-	worker := p.workerOf(m)
-	if worker == nil && p.cfg.StartingStack != nil {
+	if r.info.State == StateStarting && p.cfg.StartingStack != nil {
 		r.info.Stack = p.cfg.StartingStack(m.id)
-		worker = p.workerOf(m) // it may have become ready
 	}
+	p.mu.Lock()
+	worker := m.worker
+	if worker != nil && r.info.Stack == "" {
+		r.info = m.stackInfoLocked() // it may have become ready meanwhile
+	}
+	p.mu.Unlock()
 	if worker != nil && r.info.Stack == "" {
 		r.info.Stack = worker.Stack()
 	}
@@ -81,10 +85,4 @@ func (p *Pool) takeStack(m *member, r *stackRequest) {
 	default:
 		r.err = fmt.Errorf("%w: it has said that it cannot, or does not answer", ErrNoStack)
 	}
-}
-
-func (p *Pool) workerOf(m *member) Worker {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return m.worker
 }
