@@ -40,6 +40,11 @@ func (w *Worker) Usage() (Usage, error) {
 // then nobody else gets its number.
 func (c *child) readProc(name string) ([]byte, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", c.pid, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, here := os.Stat("/proc/self/" + name); here == nil { // the process has been reaped this moment
+			return nil, os.ErrProcessDone
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
