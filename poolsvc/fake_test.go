@@ -3,7 +3,6 @@ package poolsvc
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -198,18 +197,6 @@ func (w *fakeWorker) Commands() []workerproc.Command {
 		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds())})
 	}
 	return out
-}
-
-// Usage is that of a process of as many bytes as its id, unless the factory says otherwise.
-func (w *fakeWorker) Usage() (workerproc.Usage, error) {
-	switch {
-	case w.f.usage != nil:
-		return w.f.usage(w)
-	case w.dead():
-		return workerproc.Usage{}, os.ErrProcessDone
-	default:
-		return workerproc.Usage{RSS: int64(w.id), CPU: time.Second}, nil
-	}
 }
 
 func (w *fakeWorker) Healthy() bool {

@@ -55,6 +55,27 @@ func (p *Pool) settleLocked(m *member) {
 	p.places[best] = place{m.id, m.end, m.before}
 }
 
+// resettleLocked finds a place again for a worker that was to be replaced and stays, if its replacement has taken its own
+// and there is room.
+func (p *Pool) resettleLocked(m *member) {
+	free := -1
+	for i, at := range p.places {
+		holder := p.members[at.id]
+		switch {
+		case at.id == m.id:
+			return
+		case holder == nil || holder.state == StateStopping:
+			free = i
+		}
+	}
+	at := place{m.id, m.end, m.before}
+	if free >= 0 {
+		p.places[free] = at
+	} else if len(p.places) < p.cfg.Workers {
+		p.places = append(p.places, at)
+	}
+}
+
 // last returns how the worker of a vacant place ended, or if that never came up, the one before it. Its At is zero if there
 // was none.
 func (at place) last() *Ended {

@@ -130,8 +130,9 @@ func (p *Pool) replaceWornLocked() {
 // keepLocked has a worn worker stay, because a lease takes it for no one knows how long: others are to have their turn. Its
 // replacement, if that is under way, takes the place of the next one, or its own when it comes back.
 func (p *Pool) keepLocked(m *member) {
-	if m.worn != "" {
+	if m.worn != "" && m.retiring {
 		m.retiring = false
+		p.resettleLocked(m)
 	}
 }
 

@@ -1,6 +1,7 @@
 package poolsvc
 
 import (
+	"os"
 	"time"
 
 	"charmer/workerproc"
@@ -25,5 +26,17 @@ func (w *fakeWorker) Stack() string {
 		return "in read"
 	default:
 		return "in " + w.calls[len(w.calls)-1].Command
+	}
+}
+
+// Usage is that of a process of as many bytes as its id, unless the factory says otherwise.
+func (w *fakeWorker) Usage() (workerproc.Usage, error) {
+	switch {
+	case w.f.usage != nil:
+		return w.f.usage(w)
+	case w.dead():
+		return workerproc.Usage{}, os.ErrProcessDone
+	default:
+		return workerproc.Usage{RSS: int64(w.id), CPU: time.Second}, nil
 	}
 }
