@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,13 +31,17 @@ type exitStatus struct {
 	code    int            // -1 if a signal ended it, or if it is not known
 	signal  syscall.Signal // 0 if it exited
 	unknown bool           // nobody could collect its status
+	cpu     time.Duration  // processor time used; 0 if that is not known
 }
 
-// startChild runs cmd as the leader of a new process group.
+// startChild runs cmd as the leader of a new process group, with the attributes that cmd has besides.
 func startChild(cmd *exec.Cmd, f *family) (*child, error) {
 	// No Pdeathsig: the leader would die before the service's end of the lifeline is closed, which then would not reach
 	// the rest of its group.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Setpgid = true
 	if err := f.start(cmd); err != nil {
 		return nil, err
 	}
@@ -66,10 +71,13 @@ func statusOf(status syscall.WaitStatus) exitStatus {
 // the group's number cannot have been given to others. It is called once.
 func (c *child) wait() exitStatus {
 	seen := c.death() == nil
+	var cpu time.Duration
 	if seen {
+		cpu = time.Duration(cpuTime(c.pid))
 		c.killGroup()
 	}
 	status := c.reap()
+	status.cpu = cpu
 	if !seen { // without process descriptors: what is left of a group keeps its number from being given to others
 		c.killGroup()
 	}

@@ -30,6 +30,8 @@ type CommandError struct {
 	Code      string     // chosen by charmer.CommandError
 	Status    int        // HTTP status chosen by charmer.CommandError, else 0
 	Errors    []ArgError // of invalid_args
+	Limit     Limit      // of the worker's limits the one that may be why; or empty
+	Hint      string     // a clause that says so, or empty
 }
 
 func (e *CommandError) Error() string {
@@ -102,6 +104,7 @@ type Exit struct {
 	Code         int            // exit code, -1 if a signal ended it or Unknown is set
 	Signal       syscall.Signal // 0 if it exited
 	Unknown      bool           // its status was lost with the zygote that had forked it
+	Limit        Limit          // the limit that ended it or, unless that is LimitCPU, may have done so; or empty
 	OOMSuspected bool           // SIGKILL that was not ours while the kernel killed for lack of memory
 	Forced       bool           // it outlived the grace of a stop, or lived on without answering, and was killed
 	Output       []string       // last lines of output, oldest first, each "stream: text"

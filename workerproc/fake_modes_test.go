@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -80,6 +81,12 @@ var fakeCommands = map[string]func(*fake, fakeCall){
 			links[fd], _ = os.Readlink(fmt.Sprint("/proc/self/fd/", fd))
 		}
 		f.result(c, links)
+	},
+	"read": func(f *fake, c fakeCall) { // a file below /proc/self
+		var args struct{ Name string }
+		_ = json.Unmarshal(c.Args, &args)
+		text, err := os.ReadFile("/proc/self/" + args.Name)
+		f.result(c, string(text)+fmt.Sprint(err))
 	},
 	"group": func(f *fake, c fakeCall) { f.result(c, []int{os.Getpid(), syscall.Getpgrp()}) },
 

@@ -19,8 +19,8 @@ type pipes struct {
 	ours, theirs ends
 }
 
-// open makes all pipes, or none.
-func (p *pipes) open() error {
+// open makes all pipes, or none. Those that a worker can open anew by their names belong to user, unless that is nil.
+func (p *pipes) open(user *identity) error {
 	var errs []error
 	for _, row := range []struct {
 		ours, theirs **os.File
@@ -33,6 +33,7 @@ func (p *pipes) open() error {
 		*row.ours, *row.theirs, err = pipe(row.toChild)
 		errs = append(errs, err)
 	}
+	errs = append(errs, user.own(p.theirs.stdout, p.theirs.stderr))
 	if err := errors.Join(errs...); err != nil {
 		p.ours.close()
 		p.theirs.close()

@@ -260,9 +260,9 @@ func (w *Worker) reap() {
 		w.exit.Cause = w.cause
 	}
 	w.exit.OOMSuspected = w.cause == CauseCrash && status.signal == syscall.SIGKILL && !w.exit.Forced && kernelOOMKills() > w.oomKills
-	w.exit.describe()
+	w.exit.judge(w.limits, status.cpu)
 	for id, open := range w.calls {
-		open.err = w.lostLocked(open)
+		open.err = w.lostLocked(open, status.cpu)
 		delete(w.calls, id)
 		close(open.done)
 	}
@@ -271,9 +271,10 @@ func (w *Worker) reap() {
 
 // lostLocked returns the error of a call that the dead worker never answered. Its evidence leaves out what other calls have
 // printed: they may be others' calls.
-func (w *Worker) lostLocked(open *openCall) error {
+func (w *Worker) lostLocked(open *openCall, cpu time.Duration) error {
 	started, exit := w.frames.reached(open.end), w.exit
 	exit.StderrTail = w.output.ring.stderrTail(open.request.RequestID)
+	exit.judge(w.limits, cpu)
 	switch {
 	case open == w.expired:
 		return &TimeoutError{Stack: w.stack, Exit: exit, Started: started}

@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 //go:embed python/__main__.py python/charmer/*.py python/charmer/py.typed
@@ -25,15 +27,36 @@ func runtimeDir() (dir string, cleanup func() error, err error) {
 			return dir, keep, nil
 		}
 	}
+	return temporaryRuntime(writeRuntime)
+}
+
+// temporaryRuntime makes a directory for the runtime that cleanup removes, and has write fill it.
+func temporaryRuntime(write func(dir string) error) (dir string, cleanup func() error, err error) {
 	dir, err = os.MkdirTemp("", "charmer-runtime-")
 	if err != nil {
 		return "", nil, fmt.Errorf("directory for the Python runtime: %w", err)
 	}
 	cleanup = func() error { return os.RemoveAll(dir) }
-	if err := writeRuntime(dir); err != nil {
-		return "", nil, fmt.Errorf("write the Python runtime: %w", err)
+	if err := write(dir); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("write the Python runtime: %w", err), cleanup())
 	}
 	return dir, cleanup, nil
+}
+
+// writeSharedRuntime is writeRuntime for a directory that lies where anybody can make one of its name, and from which
+// workers of another user run: it must be ours, and everybody must be able to read it, whatever the umask.
+func writeSharedRuntime(dir string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to somebody else", dir)
+	}
+	return errors.Join(writeRuntime(dir), os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, "charmer"), 0o755))
 }
 
 // writeRuntime makes sure that dir holds the runtime files as they are embedded. Each file appears whole or not at all,

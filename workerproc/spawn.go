@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +27,8 @@ type Config struct {
 	StartTimeout time.Duration // from spawn to READY
 	Environ      []string      // environment of the service, as os.Environ gives it
 	Log          *slog.Logger  // takes the workers' output
+	Limits       Limits        // what each worker may use
+	Confinement  Confinement   // what worker processes are started with
 }
 
 // How a worker is made.
@@ -40,6 +43,7 @@ type Spawner struct {
 	cfg      Config
 	runtime  string       // directory of the Python runtime
 	cleanup  func() error // removes it if it is temporary
+	user     *identity    // whom workers run as; nil if that is whom charmer runs as
 	lifeline *os.File     // read end, handed to each worker
 	alive    *os.File     // write end: never written, closed by the kernel when this process dies
 	family   family
@@ -50,18 +54,29 @@ type Spawner struct {
 	preloads map[int]*preload // by generation
 }
 
-// NewSpawner puts the Python runtime on disk and makes the lifeline. Close releases both.
+// NewSpawner checks whether workers can be started as cfg says, puts the Python runtime on disk and makes the lifeline. Close
+// releases both.
 func NewSpawner(cfg Config) (*Spawner, error) {
 	s := &Spawner{cfg: cfg, cleanup: func() error { return nil }, preloads: map[int]*preload{}}
+	var err error
+	if s.user, err = cfg.confine(); err != nil {
+		return nil, err
+	}
 	if len(cfg.Command) == 0 {
-		var err error
-		if s.runtime, s.cleanup, err = runtimeDir(); err != nil {
+		if s.user == nil {
+			s.runtime, s.cleanup, err = runtimeDir()
+		} else { // who cannot read our cache
+			s.runtime, s.cleanup, err = temporaryRuntime(writeSharedRuntime)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
-	var err error
 	if s.alive, s.lifeline, err = pipe(true); err != nil {
 		return nil, errors.Join(err, s.cleanup())
+	}
+	if err := s.user.own(s.lifeline); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	if err := becomeSubreaper(); err != nil {
 		s.cfg.Preload = false
@@ -158,7 +173,7 @@ func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 		return nil, fmt.Errorf("lifeline: %w", err)
 	}
 	var p pipes
-	if err := p.open(); err != nil {
+	if err := p.open(s.user); err != nil {
 		return nil, err
 	}
 	defer p.theirs.close()
@@ -174,7 +189,7 @@ func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 	}
 	ours := p.ours
 	return &Worker{
-		id: id, child: child, method: method, maxFrame: s.cfg.MaxFrame, spawnedAt: began, runtime: s.runtime,
+		id: id, child: child, method: method, maxFrame: s.cfg.MaxFrame, spawnedAt: began, runtime: s.runtime, limits: s.cfg.Limits,
 		output: output{log: s.cfg.Log.With("worker", id, "pid", child.pid)},
 		frames: frameWriter{out: ours.calls}, in: ours.calls, out: bufio.NewReaderSize(&pipeReader{file: ours.replies}, 64<<10),
 		replies: ours.replies, stdout: &pipeReader{file: ours.stdout}, stderr: &pipeReader{file: ours.stderr}, stackPipe: ours.stack,
@@ -195,21 +210,45 @@ func (s *Spawner) exec(id uint64, theirs *ends) (*child, error) {
 	return s.start(cmd)
 }
 
-// start runs a program of the Python runtime, or a worker of the user's.
+// start runs a program of the Python runtime, or a worker of the user's, with all that is to be in force from its start.
 func (s *Spawner) start(cmd *exec.Cmd) (*child, error) {
+	write := writeRuntime
+	if s.user != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &s.user.credential}
+		write = writeSharedRuntime
+	}
 	if s.runtime != "" {
-		if err := writeRuntime(s.runtime); err != nil { // somebody may have cleaned the directory
+		if err := write(s.runtime); err != nil { // somebody may have cleaned the directory
 			return nil, fmt.Errorf("write the Python runtime: %w", err)
 		}
 	}
-	return startChild(cmd, &s.family)
+	var c *child
+	err := s.cfg.Confinement.inForce(func() (err error) {
+		c, err = startChild(cmd, &s.family)
+		return err
+	})
+	if err != nil || s.runtime != "" { // Python sets its limits itself
+		return c, err
+	}
+	if err := s.cfg.Limits.apply(c.pid); err != nil {
+		c.killGroup()
+		c.wait()
+		return nil, err
+	}
+	return c, nil
 }
 
 // environ is the environment of a worker or of a zygote.
 func (s *Spawner) environ(method string, more ...string) []string {
-	env := append(workerEnviron(s.cfg.Environ), "CHARMER_WORKER_MAX_FRAME="+strconv.Itoa(s.cfg.MaxFrame), "CHARMER_WORKER_START_METHOD="+method)
+	env := append(workerEnviron(passed(s.cfg.Environ, s.cfg.Confinement.PassEnv)), "CHARMER_WORKER_MAX_FRAME="+strconv.Itoa(s.cfg.MaxFrame), "CHARMER_WORKER_START_METHOD="+method)
 	if s.cfg.App != "" {
 		env = append(env, "CHARMER_WORKER_APP="+s.cfg.App)
+	}
+	if s.runtime != "" {
+		env = append(env, s.cfg.Limits.variable())
+	}
+	if s.user != nil {
+		env = append(env, s.user.environ...) // the last of equal names counts
 	}
 	return append(env, more...)
 }

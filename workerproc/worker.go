@@ -41,6 +41,7 @@ type Worker struct {
 	maxFrame   int
 	method     string // "exec" or "fork"
 	runtime    string // directory of the Python runtime; empty for other workers
+	limits     Limits // that the process has
 	spawnedAt  time.Time
 	readyAfter time.Duration // set before Spawn returns
 	clock      startClock    // the same
@@ -239,7 +240,7 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 	stage, refusal := w.stage, w.refusal
 	w.mu.Unlock()
 	if refusal.Kind != "" {
-		err = &CommandError{Type: refusal.Type, Message: refusal.Message}
+		err = w.limits.startFailure(refusal.Type, refusal.Message)
 	}
 	if refusal.Stage != "" {
 		stage = refusal.Stage

@@ -38,6 +38,7 @@ type zygote struct {
 	stackPipe *os.File
 	stacks    stacks
 	runtime   string
+	limits    Limits // of memory alone: that which it has its workers have
 	spawnedAt time.Time
 
 	importTime time.Duration       // set before startZygote returns
@@ -126,7 +127,7 @@ func (s *Spawner) launchZygote() (*zygote, error) {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	var p pipes
-	if err := p.open(); err != nil {
+	if err := p.open(s.user); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	defer p.theirs.close()
@@ -143,7 +144,7 @@ func (s *Spawner) launchZygote() (*zygote, error) {
 		closeAll(p.ours.stdout, p.ours.stderr, p.ours.stack)
 		return nil, errors.Join(err, conn.Close())
 	}
-	z := &zygote{child: child, control: conn.(*net.UnixConn), runtime: s.runtime, stackPipe: p.ours.stack, spawnedAt: time.Now(), family: &s.family,
+	z := &zygote{child: child, control: conn.(*net.UnixConn), runtime: s.runtime, limits: Limits{Memory: s.cfg.Limits.Memory}, stackPipe: p.ours.stack, spawnedAt: time.Now(), family: &s.family,
 		output: output{log: s.cfg.Log.With("zygote", child.pid)}, turn: make(chan struct{}, 1), done: make(chan struct{})}
 	var readers sync.WaitGroup
 	readers.Go(func() { z.output.drain(&pipeReader{file: p.ours.stdout}, "stdout", noCall) })
@@ -162,7 +163,7 @@ func (z *zygote) await(readers *sync.WaitGroup, outputs ...*os.File) {
 	closeAll(append(outputs, z.stackPipe)...)
 	_ = z.control.Close() // nothing was written that a failure could lose
 	z.exit = Exit{Cause: cmp.Or(z.cause, CauseCrash), Code: status.code, Signal: status.signal, Output: z.output.ring.output(), StderrTail: z.output.ring.stderrTail("")}
-	z.exit.describe()
+	z.exit.judge(z.limits, status.cpu)
 	close(z.done)
 }
 
@@ -188,7 +189,7 @@ func (z *zygote) awaitReady(progress func(string)) (stage string, last zygoteMes
 			progress(stage)
 			z.output.log.Debug("zygote starting", "stage", stage, "ms", m.Ms, "memory_bytes", m.MemoryBytes)
 		case "error":
-			return stage, m, &CommandError{Type: m.Type, Message: m.Message}
+			return stage, m, z.limits.startFailure(m.Type, m.Message)
 		case "ready":
 			return stage, m, nil
 		default:

@@ -11,6 +11,7 @@ from typing import Callable, Dict, Final, List, Optional, Sequence
 from . import _guard
 from ._failure import start_fields
 from ._frames import FrameWriter
+from ._limits import read_limits
 from ._loader import find_app, import_app
 from ._output import Output
 from ._registry import REGISTRY
@@ -47,6 +48,7 @@ class Process:
             raise SystemExit(_EXIT_USAGE)
         self.words = _guard.last_words()
         self.stack_signal = _guard.register_stack_dump()
+        self.limits = read_limits(os.environ)
         self.max_frame = int(os.environ.get("CHARMER_WORKER_MAX_FRAME", _MAX_FRAME))
         if self.max_frame < _MIN_MAX_FRAME:
             self.words.die(f"CHARMER_WORKER_MAX_FRAME is {self.max_frame}; less than {_MIN_MAX_FRAME} carries no error")

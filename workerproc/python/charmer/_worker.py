@@ -14,6 +14,7 @@ from ._encode import encode_fields
 from ._failure import exit_code, is_exit, traceback_text
 from ._frames import CALL, ERROR, HELLO, OVERHEAD, PING, PONG, PROGRESS, READY
 from ._frames import Frame, FrameError, FrameWriter, read_frames
+from ._limits import limit_worker
 from ._output import Output
 from ._process import Process, StartError
 from ._registry import REGISTRY
@@ -30,6 +31,7 @@ def main() -> None:
 def live(process: Process, imported: bool) -> None:
     """Be a worker, and leave through the interpreter's normal exit, or at once if it breaks."""
     try:
+        limit_worker(process.limits)
         os.set_blocking(_guard.FRAMES_IN, True)
         os.set_blocking(_guard.FRAMES_OUT, True)
         _guard.raise_oom_score()

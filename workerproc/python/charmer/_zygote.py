@@ -19,6 +19,7 @@ from ._encode import encode_fields
 from ._failure import exit_code, is_exit, traceback_text
 from ._imports import ImportWatch, resident_bytes
 from ._inherited import Inherited, own_state
+from ._limits import limit_zygote
 from ._process import Process
 from ._text import cut_middle
 from ._threads import cuda_refusal, refusal
@@ -46,6 +47,7 @@ def main() -> None:
     process.writer.attached = False
     process.output.write_through(True)
     try:
+        limit_zygote(process.limits)
         Zygote(process).run()
     except Exception as exc:
         process.words.die(traceback_text(exc))
