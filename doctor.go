@@ -77,6 +77,12 @@ func (c *doctorCmd) checkApp(out io.Writer, environ []string, app string) error 
 	if err != nil {
 		return err
 	}
+	if text := c.limits().String(); text != "" {
+		fmt.Fprintf(out, "ok  limits of a worker: %s\n", text)
+	}
+	if text := c.confinement().String(); text != "" {
+		fmt.Fprintf(out, "ok  workers run with: %s\n", text)
+	}
 	name := app
 	if c.WorkerCommand != "" {
 		name = fmt.Sprintf("worker command %q", c.WorkerCommand)
@@ -86,7 +92,7 @@ func (c *doctorCmd) checkApp(out io.Writer, environ []string, app string) error 
 		fmt.Fprintf(out, "    %s (%s)\n", stage, time.Since(began).Round(time.Millisecond))
 	})
 	if err != nil {
-		return errors.Join(&exitError{code: exitApp, err: explainStart(name, err)}, spawner.Close())
+		return errors.Join(&exitError{code: exitApp, err: c.explainStart(name, err)}, spawner.Close())
 	}
 	language := ""
 	if worker.Language() != "" { // a worker need not say it
@@ -120,7 +126,7 @@ func startTimes(w *workerproc.Worker, z workerproc.ZygoteStatus) string {
 }
 
 // explainStart says why an app did not start and what to do about it.
-func explainStart(name string, err error) error {
+func (c *doctorCmd) explainStart(name string, err error) error {
 	var failure *workerproc.StartError
 	if !errors.As(err, &failure) {
 		return err
@@ -139,6 +145,8 @@ func explainStart(name string, err error) error {
 	switch {
 	case strings.Contains(failure.Detail, "ModuleNotFoundError"):
 		b.WriteString("\nInstall what is missing into the Python that --python names, or name the Python that has it.")
+	case c.WorkerUser != "" && (strings.Contains(failure.Detail, "PermissionError") || strings.Contains(failure.Detail, "permission denied")):
+		fmt.Fprintf(&b, "\nPython and the app, with all directories above them, must be readable for %s.", c.WorkerUser)
 	case strings.Contains(failure.Detail, "not ready after"):
 		b.WriteString("\nIf the app needs longer to import, raise --start-timeout.")
 	}

@@ -119,6 +119,7 @@ func newService(s settings, app string, environ []string, log *slog.Logger) (*se
 func newSpawner(s settings, app string, environ []string, log *slog.Logger) (*workerproc.Spawner, error) {
 	cfg := workerproc.Config{Python: s.Python, App: app, MaxFrame: int(s.MaxFrame),
 		Preload: !s.NoPreload, AllowThreads: s.PreloadThreads == "allow", StartTimeout: s.StartTimeout, Environ: environ, Log: log}
+	cfg.Limits, cfg.Confinement = s.limits(), s.confinement()
 	if s.WorkerCommand != "" {
 		cfg.Command = []string{"/bin/sh", "-c", "exec " + s.WorkerCommand}
 	}

@@ -53,6 +53,15 @@ type settings struct {
 	NoPreload        bool          `help:"Start every worker as a program of its own that imports the app, not as a fork of one that has."`
 	PreloadThreads   string        `default:"refuse" enum:"refuse,allow" validate:"oneof=refuse allow" help:"Whether to fork an app whose import leaves threads running; see docs/preloading.md (${enum})."`
 	WorkerCommand    string        `placeholder:"COMMAND" help:"Run this instead of Python: a worker that speaks docs/protocol.md."`
+	LimitMemory      size          `name:"limit-memory" default:"0B" validate:"omitempty,min=16777216" help:"Memory that a worker may map for itself alone; 0 is no limit."`
+	LimitCPU         time.Duration `name:"limit-cpu" default:"0s" validate:"omitempty,min=1s" help:"Processor time of a worker in its life, whole seconds; 0 is no limit."`
+	LimitFiles       int           `default:"0" validate:"omitempty,min=32" help:"Open files of a worker; 0 is no limit of its own."`
+	LimitProcesses   int           `default:"0" validate:"min=0" help:"Processes and threads of the workers' user, all together; does not bind root; 0 is no limit."`
+	WorkerUser       string        `placeholder:"USER[:GROUP]" help:"Whom workers run as; needs root."`
+	NoNewPrivs       bool          `help:"Workers gain nothing from set-user-id programs."`
+	PassEnv          string        `placeholder:"NAME,..." help:"Environment variables that workers get beside a basic set, with * for any rest of a name; all when empty, but never CHARMER_*."`
+	Nice             int           `default:"0" validate:"min=-20,max=19" help:"Scheduling priority of workers, 19 is the lowest; 0 is that of the service."`
+	CPUAffinity      string        `name:"cpu-affinity" placeholder:"LIST" help:"Processors that workers run on, such as 0-3,6."`
 	Debug            bool          `help:"Log workers' output as it comes, and add tracebacks to 422 answers."`
 	LogFormat        string        `default:"auto" enum:"auto,text,json" validate:"oneof=auto text json" help:"auto is text on a terminal and json otherwise (${enum})."`
 	LogLevel         string        `default:"info" enum:"debug,info,warn,error" validate:"oneof=debug info warn error" help:"Least level that is logged (${enum})."`
@@ -90,6 +99,7 @@ func (s *settings) finish(file *fileSettings) error {
 	if s.Lazy && s.MaxQueue == 0 {
 		lines = append(lines, fmt.Errorf("%s: 0 with --lazy can never serve: a request has to wait for the worker that starts for it", file.place("max-queue")))
 	}
+	lines = append(lines, s.checkConfinement(file)...)
 	if len(lines) > 0 {
 		return &exitError{code: exitUsage, err: errors.Join(lines...)}
 	}
@@ -124,12 +134,10 @@ func (s *settings) sizePool(file *fileSettings) (problems []error) {
 
 // flagName is the flag of a field, as kong derives it.
 func flagName(field string) string {
-	if field == "LeaseTTL" {
-		return "lease-ttl"
-	}
+	upper := func(i int) bool { return i >= len(field) || field[i] >= 'A' && field[i] <= 'Z' }
 	var b strings.Builder
 	for i, r := range field {
-		if i > 0 && r >= 'A' && r <= 'Z' {
+		if i > 0 && upper(i) && !(upper(i-1) && upper(i+1)) { // LeaseTTL is lease-ttl, CPUAffinity cpu-affinity
 			b.WriteByte('-')
 		}
 		b.WriteRune(r)

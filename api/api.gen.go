@@ -38,6 +38,14 @@ const (
 	HealthStateStarting HealthState = "starting"
 )
 
+// Defines values for Limit.
+const (
+	LimitCPU       Limit = "cpu"
+	LimitFiles     Limit = "files"
+	LimitMemory    Limit = "memory"
+	LimitProcesses Limit = "processes"
+)
+
 // Defines values for ProblemCode.
 const (
 	ProblemCodeCheckoutTimeout      ProblemCode = "checkout_timeout"
@@ -183,8 +191,12 @@ type EndedWorker struct {
 // Exception defines model for Exception.
 type Exception struct {
 	// Code The code that the app's CommandError chose.
-	Code    *string `json:"code,omitempty"`
-	Message string  `json:"message"`
+	Code *string `json:"code,omitempty"`
+
+	// Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
+	// what the program said. The text of the problem names its value.
+	Limit   *Limit `json:"limit,omitempty"`
+	Message string `json:"message"`
 
 	// Traceback Only with `--debug`.
 	Traceback *string `json:"traceback,omitempty"`
@@ -222,7 +234,11 @@ type ExecuteResponse struct {
 // Exit defines model for Exit.
 type Exit struct {
 	// Code Exit code if it exited.
-	Code         *int64 `json:"code,omitempty"`
+	Code *int64 `json:"code,omitempty"`
+
+	// Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
+	// what the program said. The text of the problem names its value.
+	Limit        *Limit `json:"limit,omitempty"`
 	OomSuspected *bool  `json:"oom_suspected,omitempty"`
 
 	// Reason One sentence.
@@ -274,6 +290,10 @@ type HealthStartMethod string
 
 // HealthState defines model for Health.State.
 type HealthState string
+
+// Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
+// what the program said. The text of the problem names its value.
+type Limit string
 
 // Live defines model for Live.
 type Live struct {

@@ -212,7 +212,10 @@ func (s *Server) commandProblem(command string, failed *poolsvc.CommandError) *a
 	}
 	p := newProblem(http.StatusUnprocessableEntity, api.ProblemCodeCommandFailed, fmt.Sprintf("%s: %s", command, failed.Error()))
 	p.Started = true
-	p.Exception = &api.Exception{Type: failed.Type, Message: failed.Message, Code: some(failed.Code)}
+	p.Exception = &api.Exception{Type: failed.Type, Message: failed.Message, Code: some(failed.Code), Limit: some(api.Limit(failed.Limit))}
+	if failed.Hint != "" {
+		p.Detail += "; " + failed.Hint
+	}
 	if s.cfg.Debug {
 		p.Exception.Traceback = some(failed.Traceback)
 	}
@@ -241,7 +244,7 @@ func appMayChoose(status int) bool {
 
 func addExit(p *api.Problem, exit poolsvc.Exit) {
 	p.StderrTail = exit.StderrTail
-	p.Exit = &api.Exit{Reason: exit.Reason, OomSuspected: some(exit.OOMSuspected)}
+	p.Exit = &api.Exit{Reason: exit.Reason, OomSuspected: some(exit.OOMSuspected), Limit: some(api.Limit(exit.Limit))}
 	if exit.Signal != 0 {
 		p.Exit.Signal = some(int64(exit.Signal))
 		p.Exit.SignalName = some(exit.SignalName())
