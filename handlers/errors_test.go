@@ -176,7 +176,7 @@ func TestAFailureShowsItsEvidence(t *testing.T) {
 	some := func(n int64) *int64 { return &n }
 	ms := func(n float64) *float64 { return &n }
 	text := func(s string) *string { return &s }
-	yes := true
+	yes, memory := true, api.LimitMemory
 	exit := &api.Exit{Reason: "was killed by signal 9 (SIGKILL)", Signal: some(9), SignalName: text("SIGKILL"), OomSuspected: &yes}
 	worker := &api.WorkerRef{ID: 7, PID: 4711, Generation: 1}
 	crashLoop := &poolsvc.RefusedError{Err: poolsvc.ErrCrashLooping, RetryAfter: time.Nanosecond, Start: &workerproc.StartError{Exit: exitBySignal}}
@@ -201,6 +201,10 @@ func TestAFailureShowsItsEvidence(t *testing.T) {
 			api.Problem{Worker: worker, Errors: []api.FieldError{{Pointer: "/args/n", Detail: "d"}, {Pointer: "/args", Detail: "more"}}}},
 		{"exception", onCall(&poolsvc.CommandError{Kind: workerproc.KindException, Type: "ValueError", Message: "m", Traceback: "secret"}), "",
 			api.Problem{Worker: worker, Exception: &api.Exception{Type: "ValueError", Message: "m"}}},
+		{"exception at a limit", onCall(&poolsvc.CommandError{Kind: workerproc.KindException, Type: "MemoryError", Limit: workerproc.LimitMemory, Hint: "h"}), "",
+			api.Problem{Worker: worker, Exception: &api.Exception{Type: "MemoryError", Limit: &memory}}},
+		{"crash at a limit", onCall(&poolsvc.CrashError{Exit: poolsvc.Exit{Code: 1, Reason: "r", Limit: workerproc.LimitMemory}, Started: true}), "",
+			api.Problem{Worker: worker, Exit: &api.Exit{Reason: "r", Code: some(1), Limit: &memory}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w, p := failed(t, tt.err)
@@ -214,6 +218,18 @@ func TestAFailureShowsItsEvidence(t *testing.T) {
 				t.Errorf("Retry-After %q, want %q", got, tt.after)
 			}
 		})
+	}
+}
+
+func TestEveryLimitIsInTheContract(t *testing.T) {
+	for _, limit := range []workerproc.Limit{workerproc.LimitMemory, workerproc.LimitCPU, workerproc.LimitFiles, workerproc.LimitProcesses} {
+		if !slices.Contains([]api.Limit{api.LimitMemory, api.LimitCPU, api.LimitFiles, api.LimitProcesses}, api.Limit(limit)) {
+			t.Errorf("%s is not in openapi.yaml", limit)
+		}
+	}
+	p := new(Server).problem(onCall(&poolsvc.CommandError{Kind: workerproc.KindException, Type: "MemoryError", Limit: workerproc.LimitMemory, Hint: "that is why"}))
+	if !strings.HasSuffix(p.Detail, ": MemoryError: ; that is why") {
+		t.Errorf("detail %q does not end in the hint", p.Detail)
 	}
 }
 
