@@ -165,6 +165,7 @@ func (w *Worker) handle(f Frame) error {
 		if err != nil {
 			return err
 		}
+		w.limits.explain(failure)
 		return w.answer(f.ID, Reply{}, failure, body.Exiting)
 	case KindLog:
 		return w.handleLog(f)
