@@ -41,7 +41,7 @@ func TestDocumentsNameOnlyWhatThereIs(t *testing.T) {
 	}
 	flags := []string{"--help"}
 	variables := []string{
-		"CHARMER_WORKER_APP", "CHARMER_WORKER_ID", "CHARMER_WORKER_MAX_FRAME", "CHARMER_WORKER_START_METHOD", // docs/protocol.md
+		"CHARMER_WORKER_APP", "CHARMER_WORKER_ID", "CHARMER_WORKER_MAX_FRAME", "CHARMER_WORKER_START_METHOD", "CHARMER_WORKER_LIMITS", // docs/protocol.md
 		"CHARMER_IMAGE", "CHARMER_NAME", "CHARMER_PUBLISH", // of the scripts in deploy and the compose file
 	}
 	for _, flag := range serviceFlags(parser.Model) {

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"charmer/api/client"
+)
+
+// onlyForked skips a test of the zygote in the run without one.
+func onlyForked(t *testing.T) {
+	t.Helper()
+	if startMethod != "fork" {
+		t.Skip("there is no zygote")
+	}
+}
+
+// zygote waits until the zygote is in a state, and returns it.
+func (s *instance) zygote(state client.ZygoteState) client.Zygote {
+	s.t.Helper()
+	s.eventually(fmt.Sprintf("the zygote is %s", state), func() bool { return s.health().Zygote.State == state })
+	return s.health().Zygote
+}
+
+// methods returns how the live workers were started.
+func (s *instance) methods() string {
+	s.t.Helper()
+	var out []string
+	for _, w := range s.workers() {
+		if w.StartMethod != nil {
+			out = append(out, string(*w.StartMethod))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func TestAZygoteThatDiesOrStopsIsReplacedAndNobodyNotices(t *testing.T) {
+	onlyForked(t)
+	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP} {
+		t.Run(name, func(t *testing.T) {
+			s := serveCalls(t)
+			s.full(2)
+			was := s.zygote(client.ZygoteStateReady)
+			s.execute("count", `{}`, inSession("old")).wantResult(t, "1")
+			if err := syscall.Kill(int(*was.PID), signal); err != nil {
+				t.Fatal(err)
+			}
+			s.execute("ping", `{}`, patiently).wantResult(t, "0")
+			s.execute("count", `{}`, inSession("old"), patiently).wantResult(t, "2") // forked from the one that is gone
+			s.execute("count", `{}`, inSession("new"), patiently).wantResult(t, "1") // needs a start
+			s.eventually("there is a new zygote", func() bool {
+				z := s.health().Zygote
+				return z.State == client.ZygoteStateReady && *z.PID != *was.PID && z.Restarts != nil && *z.Restarts == 1
+			})
+			if z := s.health().Zygote; z.Reason == nil || !strings.Contains(*z.Reason, "SIGKILL") {
+				t.Errorf("zygote %+v does not say how the last one ended", z)
+			}
+			s.execute("count", `{}`, inSession("last"), patiently).wantResult(t, "1")
+			if got := s.methods(); !strings.HasSuffix(got, "fork") {
+				t.Errorf("workers started by %s, want the last one forked", got)
+			}
+			for _, id := range []string{"old", "new", "last"} {
+				s.endSession(id)
+			}
+		})
+	}
+}
+
+// threaded is an app whose import leaves a thread.
+const threaded = meeting + `
+import threading
+threading.Thread(target=threading.Event().wait, name="the-poller", daemon=True).start()
+
+@command
+def threads() -> int:
+    return threading.active_count()
+`
+
+func TestAnAppWhoseImportLeavesAThreadIsNotForkedUnlessAllowed(t *testing.T) {
+	onlyForked(t)
+	t.Run("refuse", func(t *testing.T) {
+		s := serve(t, threaded).ready()
+		s.execute("threads", `{}`).wantResult(t, "2")
+		z := s.health()
+		if z.StartMethod != "exec" || z.Zygote.State != client.ZygoteStateRefused || z.Zygote.Reason == nil || !strings.Contains(*z.Zygote.Reason, "the-poller") {
+			t.Errorf("health %+v, %+v; want exec, and the name of the thread", z, z.Zygote)
+		}
+		s.log.await(t, s.exited, func(l logLine) bool {
+			reason, _ := l["reason"].(string)
+			return l["level"] == "WARN" && strings.Contains(reason, "the-poller")
+		})
+	})
+	t.Run("allow", func(t *testing.T) {
+		s := serve(t, threaded, "--preload-threads=allow").ready()
+		s.execute("threads", `{}`).wantResult(t, "1")
+		s.zygote(client.ZygoteStateReady)
+	})
+}
+
+// daemons is an app whose command leaves a process that has put itself into a session of its own, twice forked.
+const daemons = meeting + `
+import os, signal
+
+@command
+def daemonise() -> int:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        daemon = os.fork()
+        if daemon == 0:
+            os.write(writing, str(os.getpid()).encode())
+            while True:
+                signal.pause()
+        os._exit(0)
+    os.waitpid(child, 0)
+    return int(os.read(reading, 20))
+`
+
+func TestADaemonIsGoneWithItsWorker(t *testing.T) {
+	for _, how := range []string{"recycled", "killed"} {
+		t.Run(how, func(t *testing.T) {
+			s := serve(t, daemons).ready()
+			s.full(2)
+			a := s.execute("daemonise", `{}`)
+			daemon, err := strconv.Atoi(a.Result)
+			if err != nil {
+				t.Fatalf("%+v: %v", a, err)
+			}
+			if err := syscall.Kill(daemon, 0); err != nil {
+				t.Fatalf("the daemon %d: %v", daemon, err)
+			}
+			if how == "killed" {
+				if err := syscall.Kill(int(a.Worker.PID), syscall.SIGKILL); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				s.replace(a.Worker)
+			}
+			s.eventually("the daemon is gone", func() bool { return syscall.Kill(daemon, 0) == syscall.ESRCH })
+		})
+	}
+}
