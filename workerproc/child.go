@@ -35,7 +35,7 @@ type exitStatus struct {
 }
 
 // startChild runs cmd as the leader of a new process group, with the attributes that cmd has besides.
-func startChild(cmd *exec.Cmd, f *family) (*child, error) {
+func startChild(cmd *exec.Cmd, f *Family) (*child, error) {
 	// No Pdeathsig: the leader would die before the service's end of the lifeline is closed, which then would not reach
 	// the rest of its group.
 	if cmd.SysProcAttr == nil {

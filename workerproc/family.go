@@ -7,15 +7,16 @@ import (
 	"time"
 )
 
-// family knows the processes that were started here and not yet reaped, from those that fell to this process because it
-// is a subreaper: what a dead worker has left behind, in whatever group or session that put itself.
-type family struct {
+// Family tells the processes that were started here and not yet reaped from those that fell to this process because it
+// is a subreaper: what a dead worker has left behind, in whatever group or session that put itself. Its zero value is
+// ready for use. There is to be one in a process, for a second would take the children of the first for strangers.
+type Family struct {
 	mu   sync.Mutex // guards pids, and is held while a process is started, so that a new one is never taken for a stranger
 	pids map[int]int
 }
 
 // start runs cmd and knows its process from its first moment on.
-func (f *family) start(cmd *exec.Cmd) error {
+func (f *Family) start(cmd *exec.Cmd) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := cmd.Start(); err != nil {
@@ -26,13 +27,13 @@ func (f *family) start(cmd *exec.Cmd) error {
 }
 
 // add makes a process known that a zygote has forked.
-func (f *family) add(pid int) {
+func (f *Family) add(pid int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.addLocked(pid)
 }
 
-func (f *family) addLocked(pid int) {
+func (f *Family) addLocked(pid int) {
 	if f.pids == nil {
 		f.pids = map[int]int{}
 	}
@@ -40,7 +41,7 @@ func (f *family) addLocked(pid int) {
 }
 
 // remove forgets a process that has been reaped.
-func (f *family) remove(pid int) {
+func (f *Family) remove(pid int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.pids[pid]--; f.pids[pid] == 0 {
@@ -51,14 +52,14 @@ func (f *family) remove(pid int) {
 // endStrangers kills and reaps the children of this process that nobody here has started, and those of theirs that come
 // here as they die. A child in the process group of the service itself is left alone: no worker's is. One that takes its
 // time to die is reaped at the next call.
-func (f *family) endStrangers() {
+func (f *Family) endStrangers() {
 	for delay := time.Millisecond; f.killStrangers() && delay < 100*time.Millisecond; delay *= 2 {
 		time.Sleep(delay)
 	}
 }
 
 // killStrangers kills all strangers, reaps those that are dead, and reports whether there were any.
-func (f *family) killStrangers() bool {
+func (f *Family) killStrangers() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	found := false

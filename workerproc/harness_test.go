@@ -31,10 +31,13 @@ func fakeConfig(t testing.TB, mode string) Config {
 		t.Fatal(err)
 	}
 	return Config{
-		Command: []string{self}, MaxFrame: testLimit + envelopeSize, StartTimeout: patience,
+		Family: &testFamily, Command: []string{self}, MaxFrame: testLimit + envelopeSize, StartTimeout: patience,
 		Environ: append(os.Environ(), fakeVar+"="+mode, promptExit), Log: slog.New(slog.DiscardHandler),
 	}
 }
+
+// testFamily is that of the process of the tests.
+var testFamily Family
 
 // newSpawner returns a Spawner that is closed at the end of the test, which then must have left nothing behind.
 func newSpawner(t testing.TB, cfg Config) *Spawner {

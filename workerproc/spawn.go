@@ -2,6 +2,7 @@ package workerproc
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ type Config struct {
 	Preload      bool          // fork workers from a zygote where the system can
 	AllowThreads bool          // fork even if the import left threads, which workers then lack
 	StartTimeout time.Duration // from spawn to READY
+	Family       *Family       // that of this process; nil makes one, for a process with a single Spawner
 	Environ      []string      // environment of the service, as os.Environ gives it
 	Log          *slog.Logger  // takes the workers' output
 	Limits       Limits        // what each worker may use
@@ -46,7 +48,7 @@ type Spawner struct {
 	user     *identity    // whom workers run as; nil if that is whom charmer runs as
 	lifeline *os.File     // read end, handed to each worker
 	alive    *os.File     // write end: never written, closed by the kernel when this process dies
-	family   family
+	family   *Family
 	wg       sync.WaitGroup // goroutines of preloads
 	starting starting
 
@@ -57,7 +59,7 @@ type Spawner struct {
 // NewSpawner checks whether workers can be started as cfg says, puts the Python runtime on disk and makes the lifeline. Close
 // releases both.
 func NewSpawner(cfg Config) (*Spawner, error) {
-	s := &Spawner{cfg: cfg, cleanup: func() error { return nil }, preloads: map[int]*preload{}}
+	s := &Spawner{cfg: cfg, cleanup: func() error { return nil }, family: cmp.Or(cfg.Family, new(Family)), preloads: map[int]*preload{}}
 	var err error
 	if s.user, err = cfg.confine(); err != nil {
 		return nil, err
@@ -224,7 +226,7 @@ func (s *Spawner) start(cmd *exec.Cmd) (*child, error) {
 	}
 	var c *child
 	err := s.cfg.Confinement.inForce(func() (err error) {
-		c, err = startChild(cmd, &s.family)
+		c, err = startChild(cmd, s.family)
 		return err
 	})
 	if err != nil || s.runtime != "" { // Python sets its limits itself

@@ -44,7 +44,7 @@ type zygote struct {
 	importTime time.Duration       // set before startZygote returns
 	memory     int64               // bytes that the import took; the same
 	refused    func(reason string) // told that it will not fork any more
-	family     *family
+	family     *Family
 	turn       chan struct{} // holds one value while nobody has a request under way
 	done       chan struct{} // closed when the process is dead and reaped
 	detail     string        // why it was killed, set by whoever has the turn
@@ -144,7 +144,7 @@ func (s *Spawner) launchZygote() (*zygote, error) {
 		closeAll(p.ours.stdout, p.ours.stderr, p.ours.stack)
 		return nil, errors.Join(err, conn.Close())
 	}
-	z := &zygote{child: child, control: conn.(*net.UnixConn), runtime: s.runtime, limits: Limits{Memory: s.cfg.Limits.Memory}, stackPipe: p.ours.stack, spawnedAt: time.Now(), family: &s.family,
+	z := &zygote{child: child, control: conn.(*net.UnixConn), runtime: s.runtime, limits: Limits{Memory: s.cfg.Limits.Memory}, stackPipe: p.ours.stack, spawnedAt: time.Now(), family: s.family,
 		output: output{log: s.cfg.Log.With("zygote", child.pid)}, turn: make(chan struct{}, 1), done: make(chan struct{})}
 	var readers sync.WaitGroup
 	readers.Go(func() { z.output.drain(&pipeReader{file: p.ours.stdout}, "stdout", noCall) })
