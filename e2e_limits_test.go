@@ -216,6 +216,7 @@ func TestWorkersOfAnotherUser(t *testing.T) {
 
 func TestWorkersOfAnotherUserDieWithTheService(t *testing.T) {
 	flags, dir := strangerFlags(t, 64133), openDir(t)
+	t.Setenv("TMPDIR", dir) // where the killed service leaves the runtime
 	s := launch(t, openApp(t), append(flags, "--workers=1")...).ready()
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -271,7 +272,7 @@ func TestOnlyAllowedVariablesReachWorkers(t *testing.T) {
 		}
 		for _, both := range both {
 			got := fmt.Sprint(both)
-			for _, word := range []string{"/models", "LC_TIME", "PATH", "CHARMER_WORKER_ID", passed} {
+			for _, word := range []string{"/models", "LC_TIME", "PATH", "CHARMER_WORKER_MAX_FRAME", passed} {
 				if !strings.Contains(got, word) {
 					t.Errorf("%s: no %s in %s", flag, word, got)
 				}

@@ -146,6 +146,10 @@ raise ValueError(([r.getrlimit(getattr(r, n)) for n in names], os.nice(0), os.sc
 		if _, err := w.Call(call("run", fmt.Sprintf(`{"source":%q}`, source))); err == nil || err.Error() != want {
 			t.Errorf("it says %v, want %s", err, want)
 		}
+		var raised *CommandError
+		if _, err := w.Call(call("big", `{"size":2147483648}`)); !errors.As(err, &raised) || raised.Limit != LimitMemory || !strings.Contains(raised.Hint, "1024MiB") {
+			t.Errorf("beyond its memory it says %+v, want the limit", err)
+		}
 		if preload != (w.method == methodFork) {
 			t.Errorf("it was made by %s", w.method)
 		}
