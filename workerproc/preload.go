@@ -55,11 +55,12 @@ type preload struct {
 	last    ZygoteStatus
 	err     error         // of the attempt that ended last
 	stage   string        // of the attempt under way
+	changed chan struct{} // closed and replaced when stage changes, or coming appears
 	attempt chan struct{} // closed at the end of the attempt under way; nil if there is none
 }
 
 func newPreload(s *Spawner) *preload {
-	p := &preload{spawner: s, state: ZygoteStarting}
+	p := &preload{spawner: s, state: ZygoteStarting, changed: make(chan struct{})}
 	p.delays = backoff.ExponentialBackOff{InitialInterval: 100 * time.Millisecond, MaxInterval: 30 * time.Second, Multiplier: 2, RandomizationFactor: 0.2}
 	p.delays.Reset()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -67,29 +68,49 @@ func newPreload(s *Spawner) *preload {
 }
 
 // get returns the zygote, or nil if workers are to be exec'ed for now. It waits for the first one, at most StartTimeout, and
-// reports the stages of its import. The error is a *StartError.
-func (p *preload) get(ctx context.Context, progress func(stage string)) (*zygote, error) {
+// reports its process and the stages of its import. The error is a *StartError.
+func (p *preload) get(ctx context.Context, progress func(pid int, stage string)) (*zygote, error) {
 	p.mu.Lock()
 	if p.state == ZygoteStarting || p.state == ZygoteFailed {
 		if p.attempt == nil {
 			p.state, p.stage, p.attempt = ZygoteStarting, "spawn zygote", make(chan struct{})
 			p.spawner.wg.Go(func() { p.keep() }) // ends with p.ctx, or when there is nothing to keep
 		}
-		attempt, stage := p.attempt, p.stage
-		p.mu.Unlock()
-		progress(stage)
-		select {
-		case <-attempt:
-		case <-ctx.Done():
-			return nil, &StartError{Stage: "import app", Detail: "start given up: " + context.Cause(ctx).Error()}
+		if err := p.awaitLocked(ctx, progress); err != nil {
+			p.mu.Unlock()
+			return nil, err
 		}
-		p.mu.Lock()
 	}
 	defer p.mu.Unlock()
 	if p.state == ZygoteFailed {
 		return nil, p.err
 	}
 	return p.zygote, nil
+}
+
+// awaitLocked waits for the end of the attempt under way and reports its stages. It gives the lock up meanwhile.
+func (p *preload) awaitLocked(ctx context.Context, progress func(pid int, stage string)) error {
+	for attempt := p.attempt; ; {
+		pid, stage, changed := 0, p.stage, p.changed
+		if p.coming != nil {
+			pid = p.coming.child.pid
+		}
+		p.mu.Unlock()
+		progress(pid, stage)
+		var err error
+		ended := false
+		select {
+		case <-changed:
+		case <-attempt:
+			ended = true
+		case <-ctx.Done():
+			err = &StartError{Stage: stage, Detail: "start given up: " + context.Cause(ctx).Error()}
+		}
+		p.mu.Lock()
+		if ended || err != nil {
+			return err
+		}
+	}
 }
 
 // keep starts a zygote and replaces it each time it dies, until p ends, a first start fails, or the app turns out not to be
@@ -105,6 +126,7 @@ func (p *preload) keep() {
 		}
 		select {
 		case <-z.done:
+			z.bury()
 			p.lost(z)
 		case <-p.ctx.Done():
 			z.close()
@@ -121,6 +143,8 @@ func (p *preload) start() (*zygote, error) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.coming, p.stage = z, stage
+		close(p.changed)
+		p.changed = make(chan struct{})
 	})
 	p.mu.Lock()
 	p.coming = nil

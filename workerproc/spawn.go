@@ -100,8 +100,8 @@ func (s *Spawner) Close() error {
 
 // Spawn starts a process of a generation of the app and waits until it has said READY, at most StartTimeout; the first
 // ones of a generation also wait as long for the zygote's import. It calls progress, if that is not nil, with the process
-// id and each stage that the worker reports; the id is 0 while the zygote imports. ctx ends the attempt. The error is a
-// *StartError, and the process is dead then.
+// id and each stage that the worker reports; while the zygote imports, with that of the zygote, or 0 if there is no process
+// yet. ctx ends the attempt. The error is a *StartError, and the process is dead then.
 func (s *Spawner) Spawn(ctx context.Context, generation int, id uint64, progress func(pid int, stage string)) (*Worker, error) {
 	if progress == nil {
 		progress = func(int, string) {}
@@ -138,7 +138,7 @@ func (s *Spawner) zygote(ctx context.Context, generation int, id uint64, progres
 	}
 	s.mu.Unlock()
 	defer s.starting.add(id, p)()
-	return p.get(ctx, func(stage string) { progress(0, stage) })
+	return p.get(ctx, progress)
 }
 
 func (s *Spawner) preloading() bool { return s.cfg.Preload && len(s.cfg.Command) == 0 }

@@ -161,7 +161,6 @@ func (z *zygote) await(readers *sync.WaitGroup, outputs ...*os.File) {
 	}
 	readers.Wait()
 	closeAll(append(outputs, z.stackPipe)...)
-	_ = z.control.Close() // nothing was written that a failure could lose
 	z.exit = Exit{Cause: cmp.Or(z.cause, CauseCrash), Code: status.code, Signal: status.signal, Output: z.output.ring.output(), StderrTail: z.output.ring.stderrTail("")}
 	z.exit.judge(z.limits, status.cpu)
 	close(z.done)
@@ -203,7 +202,13 @@ func (z *zygote) close() {
 	_ = z.control.CloseWrite() // fails only if it has gone already
 	timer := time.AfterFunc(exitLag, z.child.killGroup)
 	defer timer.Stop()
+	z.bury()
+}
+
+// bury waits until the zygote is dead, and closes the socket, which may still hold what it said last.
+func (z *zygote) bury() {
 	<-z.done
+	_ = z.control.Close() // nothing was written that a failure could lose
 }
 
 // lastWords says how a dead zygote ended.

@@ -441,9 +441,11 @@ type SessionRefState string
 // StartProgress defines model for StartProgress.
 type StartProgress struct {
 	ElapsedMs float64 `json:"elapsed_ms"`
-	PID       int64   `json:"pid"`
-	Stage     string  `json:"stage"`
-	WorkerID  int64   `json:"worker_id"`
+
+	// PID The zygote while it imports the app for this worker; 0 before there is a process.
+	PID      int64  `json:"pid"`
+	Stage    string `json:"stage"`
+	WorkerID int64  `json:"worker_id"`
 }
 
 // Stats defines model for Stats.
