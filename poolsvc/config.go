@@ -26,7 +26,7 @@ type Worker interface {
 	Usage() (workerproc.Usage, error)
 }
 
-// Config says what a pool is. All fields are required but Lazy, MinReady, LeaseShare and those that say so.
+// Config says what a pool is. All fields are required but Lazy, MinReady, LeaseShare, Spares and those that say so.
 type Config struct {
 	// Spawn starts a worker of a generation of the app, from 1, and returns when it is ready; see
 	// workerproc.Spawner.Spawn. It may be called from several goroutines at once, but at most StartParallelism for the
@@ -49,6 +49,7 @@ type Config struct {
 	MaxRequests      int64         // calls after which a worker of the pool is replaced; 0 is no limit
 	MaxAge           time.Duration // since it was ready; 0 is no limit
 	MaxMemory        int64         // private bytes; 0 is no limit
+	Spares           int           // ready workers kept beside the pool, to take the place of one or to open a session
 	StartParallelism int           // workers that start at the same time, of the pool, and of sessions
 	MinReady         int           // workers that must be up for Ready; 0 never waits for any
 	Lazy             bool          // start workers when requests need them

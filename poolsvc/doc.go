@@ -4,11 +4,13 @@
 // # A worker's life
 //
 //	starting -> idle <-> busy -> stopping -> gone
-//	              ^----> leased
+//	   |          ^----> leased
+//	   +-> spare -^
 //
-// A worker belongs to the pool or to a session; a lease borrows it from either. A pooled worker that dies is replaced
-// at once; one that cannot start, or dies before its first use, is tried again after a jittered, growing backoff, one
-// probe at a time. The worker of a session is not replaced: the session is lost, and says so until it is opened again.
+// A worker belongs to the pool or to a session; a lease borrows it from either. A spare belongs to nobody yet: whoever
+// would start a worker takes a spare instead, if there is one, and the next spare is started behind it. A pooled worker
+// that dies is replaced at once; one that cannot start, or dies before its first use, is tried again after a jittered,
+// growing backoff, one probe at a time. The worker of a session is not replaced: the session is lost, and says so until it is opened again.
 //
 // A pool has between MinWorkers and Workers. It grows when requests have waited for scaleWait, by one worker, then two,
 // four and so on as long as that is not enough; it shrinks by one worker at a time, after idleness. A worker of the pool
@@ -29,6 +31,7 @@
 //     probe. Ends with the pool's context.
 //   - measure: one, if memory is limited; looks at the memory of workers. Ends with the pool's context.
 //   - start: one for each starting worker; ends when the worker is ready or dead, which the context hastens.
+//   - begin: one for each session that took a spare, while its start hook runs.
 //   - watch: one for each live worker; ends with its process.
 //   - stop: one for each stopping worker; ends after the grace at the latest.
 //

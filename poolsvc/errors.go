@@ -25,7 +25,7 @@ var (
 	ErrUnknownCommand  = errors.New("no such command")
 	ErrWorkerNotFound  = errors.New("no such worker")
 	ErrNoStack         = errors.New("the worker gives no stack")
-	ErrNotRecyclable   = errors.New("the worker belongs to a session")
+	ErrNotRecyclable   = errors.New("the worker is not one of the pool")
 	// ErrClientGone means that the caller's context ended the wait.
 	ErrClientGone = errors.New("the client left")
 )

@@ -31,35 +31,71 @@ func (p *Pool) fillLocked() {
 		return
 	}
 	p.watchQueueLocked()
-	have, starting := 0, 0
-	for _, m := range p.members {
-		if m.session == nil && m.state != StateStopping && !m.retiring {
-			have++
+	p.fillFromSparesLocked()
+	c := p.censusLocked()
+	for target := p.targetLocked(); c.have < target && p.mayStartLocked(c); c.have++ {
+		p.startLocked(nil)
+		c.starting++
+		c.attempts++
+	}
+	p.fillSparesLocked(c)
+}
+
+// census counts workers of the pool.
+type census struct {
+	have     int // that are not to leave
+	starting int
+	attempts int // whose start is not over, spares included
+}
+
+func (p *Pool) censusLocked() census {
+	var c census
+	for m := range p.everyoneLocked() {
+		pooled := m.session == nil && !m.spare
+		if pooled && m.state != StateStopping && !m.retiring {
+			c.have++
+		}
+		if pooled && m.state == StateStarting {
+			c.starting++
 		}
 		if m.session == nil && (m.state == StateStarting || m.state == StateStopping && m.reason == "") {
-			starting++ // an end without a reason may yet turn out to be that of a start
+			c.attempts++ // an end without a reason may yet turn out to be that of a start
 		}
 	}
-	for target := p.targetLocked(); have < target; have++ {
-		if p.starts.failures > 0 && (starting > 0 || time.Now().Before(p.starts.retryAt)) {
-			return // the timer of the backoff, or the end of the probe, fills again
-		}
-		p.startLocked(nil)
-		starting++
-	}
+	return c
+}
+
+// mayStartLocked reports whether the backoff allows one start more. Else its timer, or the end of the probe, fills again.
+func (p *Pool) mayStartLocked(c census) bool {
+	return p.starts.failures == 0 || c.attempts == 0 && !time.Now().Before(p.starts.retryAt)
 }
 
 // startLocked starts a worker, for the pool or for a session.
 func (p *Pool) startLocked(owner *session) *member {
+	slots := p.poolSlots
+	if owner != nil {
+		slots = p.ownSlots
+	}
+	return p.launchLocked(&member{session: owner, slots: slots}, p.members)
+}
+
+// launchLocked begins to start m, one of those among.
+func (p *Pool) launchLocked(m *member, among map[uint64]*member) *member {
 	p.lastID++
-	m := &member{id: p.lastID, generation: p.current, session: owner, state: StateStarting, stage: stageQueued, spawnedAt: time.Now(), end: &Ended{}}
-	if owner == nil {
+	m.id, m.generation, m.state, m.stage, m.spawnedAt, m.end = p.lastID, p.current, StateStarting, stageQueued, time.Now(), &Ended{}
+	if m.session == nil && !m.spare {
 		p.settleLocked(m)
 	}
 	m.ctx, m.cancel = context.WithCancel(p.ctx)
-	p.members[m.id] = m
+	among[m.id] = m
 	p.wg.Go(func() { p.start(m) }) // ends when the worker is ready or dead
 	return m
+}
+
+// forgetLocked takes m out of the books.
+func (p *Pool) forgetLocked(m *member) {
+	delete(p.members, m.id)
+	delete(p.aside, m.id)
 }
 
 // start brings a worker up and hands it to its owner.
@@ -72,7 +108,7 @@ func (p *Pool) start(m *member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if worker == nil {
-		delete(p.members, m.id)
+		p.forgetLocked(m)
 		switch {
 		case err == errNotNow:
 			p.giveUpLocked()
@@ -87,26 +123,22 @@ func (p *Pool) start(m *member) {
 	p.wg.Go(func() { p.watch(m) }) // ends with the process
 	if err != nil {
 		p.counts.startFailed(worker.StartMethod())
-		reason := ExitSession
-		if !worker.Healthy() {
-			reason = "" // the hook has killed it, and the evidence will say how
-		}
-		p.stopLocked(m, reason)
-		p.sessionFailedLocked(m.session, err)
+		p.begunLocked(m, err)
 		return
 	}
 	p.counts.started(worker)
+	p.learnLocked(worker.Commands())
+	if m.session != nil {
+		p.begunLocked(m, nil)
+		p.fillLocked() // a lazy pool that was ready for the first time has spares now
+		return
+	}
 	m.readyAt = time.Now()
 	m.limits = p.newLimits(m.readyAt)
-	p.learnLocked(worker.Commands())
 	p.offerLocked(m)
-	if m.session == nil {
-		p.cfg.Log.Info("worker ready", "worker", m.id, "pid", m.pid, "ready_after_ms", worker.ReadyAfter().Milliseconds())
-		p.fillLocked() // a probe that came up ends the caution
-		p.retireLocked()
-	} else if !m.session.over {
-		p.counts.sessionsCreated++ // those that did not come up would neither end nor be lost
-	}
+	p.cfg.Log.Info("worker ready", "worker", m.id, "pid", m.pid, "ready_after_ms", worker.ReadyAfter().Milliseconds())
+	p.fillLocked() // a probe that came up ends the caution
+	p.retireLocked()
 }
 
 // errNotNow means that a worker whose turn to start has come must not start after all.
@@ -115,18 +147,15 @@ var errNotNow = errors.New("another failed to start meanwhile")
 // spawn runs the start of a process, as one of at most StartParallelism of its sort. A worker of the pool that waited for
 // its turn while others failed gives way to the backoff: its end, or that of the one probe, fills again.
 func (p *Pool) spawn(m *member) (Worker, error) {
-	slots := p.poolSlots
-	if m.session != nil {
-		slots = p.ownSlots
-	}
 	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
+	case m.slots <- struct{}{}:
+		defer func() { <-m.slots }()
 	case <-m.ctx.Done():
 		return nil, m.ctx.Err()
 	}
 	p.mu.Lock()
 	if m.session == nil && p.starts.failures > 0 && (time.Now().Before(p.starts.retryAt) || p.probingLocked()) {
+		p.forgetLocked(m) // nobody may take it as a spare now
 		p.mu.Unlock()
 		return nil, errNotNow
 	}
@@ -153,7 +182,7 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 
 // probingLocked reports whether a process of the pool is on its way up.
 func (p *Pool) probingLocked() bool {
-	for _, m := range p.members {
+	for m := range p.everyoneLocked() {
 		if m.session == nil && m.state == StateStarting && m.stage != stageQueued {
 			return true
 		}
@@ -208,8 +237,9 @@ func (p *Pool) startFailedLocked(m *member, err error) {
 	p.giveUpLocked()
 }
 
-// giveUpLocked refuses those who wait, if that has become hopeless.
+// giveUpLocked refuses those who wait, if that has become hopeless: there is not even a spare.
 func (p *Pool) giveUpLocked() {
+	p.fillLocked()
 	if p.hopelessLocked() {
 		p.queue.fail(p.crashLoopingLocked())
 	}
@@ -245,7 +275,7 @@ func (p *Pool) hopelessLocked() bool {
 	if p.starts.failures == 0 || !time.Now().Before(p.starts.retryAt) {
 		return false
 	}
-	if p.starts.last.Stage == stageReady && p.starts.failures <= p.cfg.Workers {
+	if p.starts.last.Stage == stageReady && p.starts.failures <= p.cfg.Workers+p.spares {
 		return false
 	}
 	for _, m := range p.members {
@@ -274,7 +304,7 @@ func (p *Pool) watch(m *member) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.removeIdleLocked(m)
-	delete(p.members, m.id)
+	p.forgetLocked(m)
 	running := m.running
 	p.ranLocked(m) // the time of the call that it died in, of which its caller does not know yet
 	stillborn := p.stillbornLocked(m, exit)
@@ -288,13 +318,14 @@ func (p *Pool) watch(m *member) {
 		p.counts.leasesLost++
 	}
 	switch {
+	case m.session != nil && m.readyAt.IsZero():
+		// Its start hook has failed, or is about to, and that says more.
 	case m.session != nil:
 		p.loseSessionLocked(m.session, m.end, exit)
 	case stillborn:
 		p.startFailedLocked(m, &workerproc.StartError{Stage: stageReady, Detail: "died before its first answer: " + exit.Reason, Exit: exit})
 	default:
-		p.fillLocked()
-		p.giveUpLocked() // the last worker has died while the backoff runs
+		p.giveUpLocked() // if it was the last worker, and died while the backoff runs
 	}
 	p.replaceWornLocked() // the next one, if it was one
 	p.offerIdleLocked()
@@ -342,7 +373,7 @@ func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, runni
 		log = log.With("session", m.session.id)
 	}
 	switch reason {
-	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitShutdown, ExitExiting:
+	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitSpare, ExitShutdown, ExitExiting:
 		log.Info("worker stopped", "forced", exit.Forced)
 	default:
 		log.Warn("worker died", "output", exit.Output)

@@ -1,6 +1,7 @@
 package poolsvc
 
 import (
+	"maps"
 	"slices"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,7 @@ func (m *model) check(t *rapid.T) {
 	m.checkReplacedLocked(t)
 	m.checkScaleLocked(t)
 	m.checkPlacesLocked(t)
+	m.checkSparesLocked(t)
 }
 
 func (m *model) checkStats(t *rapid.T) {
@@ -215,6 +217,9 @@ func (m *model) checkSizeLocked(t *rapid.T) {
 	if m.stoppingLocked() > 0 {
 		starting++ // so does the end of a worker
 	}
+	if have < p.targetLocked() && slices.ContainsFunc(slices.Collect(maps.Values(p.aside)), waitsForOwner) {
+		t.Errorf("%d workers are wanted, there are %d, and a spare waits", p.targetLocked(), have)
+	}
 	if have < p.targetLocked() && starting == 0 && p.starts.failures == 0 {
 		t.Errorf("%d workers are wanted, there are %d, and none is starting", p.targetLocked(), have)
 	}
@@ -264,5 +269,31 @@ func (m *model) checkScaleLocked(t *rapid.T) {
 	waits := !p.queue.since(p.leased < p.cfg.LeaseLimit).IsZero()
 	if waits && p.scale.size < p.cfg.Workers && p.starts.failures == 0 && p.scale.look == nil {
 		t.Errorf("somebody waits, the size is %d of %d, and no look is planned", p.scale.size, p.cfg.Workers)
+	}
+}
+
+func waitsForOwner(w *member) bool { return w.state == StateSpare && w.worker.Healthy() }
+
+// checkSparesLocked: spares belong to nobody, and there are as many as there should be.
+func (m *model) checkSparesLocked(t *rapid.T) {
+	p := m.p
+	n := 0
+	for _, w := range p.members {
+		if w.spare || w.state == StateSpare {
+			t.Errorf("worker %d, %s, is a spare and has an owner", w.id, w.state)
+		}
+	}
+	for _, w := range p.aside {
+		if w.session != nil || w.lease != nil || w.running != nil || p.members[w.id] != nil || slices.Contains(p.idle, w) {
+			t.Errorf("worker %d, %s, is a spare and has an owner", w.id, w.state)
+		}
+		if w.state != StateStopping {
+			n++
+		}
+	}
+	c := p.censusLocked()
+	settled := p.starts.failures == 0 && c.starting == 0 && c.have == p.targetLocked()
+	if tooMany := n > p.spares && c.attempts == 0; tooMany || (settled && n < p.spares && !p.draining && (!p.cfg.Lazy || p.everReadyLocked())) {
+		t.Errorf("%d spares, there should be %d", n, p.spares)
 	}
 }

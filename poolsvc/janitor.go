@@ -37,7 +37,7 @@ func (p *Pool) sweep(now time.Time) time.Time {
 		}
 	}
 	if p.starts.failures > 0 {
-		for _, m := range p.members {
+		for m := range p.everyoneLocked() {
 			if m.session == nil && m.worker != nil && now.Sub(m.readyAt) >= m.trialLocked() {
 				p.provedLocked(m)
 			}

@@ -14,6 +14,7 @@ const (
 	StateIdle     State = "idle"
 	StateBusy     State = "busy"
 	StateLeased   State = "leased"
+	StateSpare    State = "spare" // ready, and waits for an owner
 	StateStopping State = "stopping"
 	stateGone     State = "gone" // no longer a member
 )
@@ -31,6 +32,7 @@ const (
 	ExitExiting  ExitReason = "exiting"  // a command asked for it: sys.exit
 	ExitRecycle  ExitReason = "recycle"  // replaced on request
 	ExitSession  ExitReason = "session"  // its session ended or expired
+	ExitSpare    ExitReason = "spare"    // a spare that is not needed any more
 	ExitShutdown ExitReason = "shutdown"
 
 	ExitMaxRequests ExitReason = "max_requests" // replaced after so many calls
@@ -40,27 +42,29 @@ const (
 )
 
 // ExitReasons lists all reasons.
-var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitShutdown,
+var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitSpare, ExitShutdown,
 	ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
 
-// member is one worker of the pool or of a session. Pool.mu guards all fields but the first five.
+// member is one worker: of the pool, of a session, or a spare. Pool.mu guards all fields but the first five.
 type member struct {
 	id         uint64
 	generation int                // of the app that it runs
-	session    *session           // owner, or nil for a worker of the pool
+	slots      chan struct{}      // of which it takes one while it starts
 	ctx        context.Context    // of its start
 	cancel     context.CancelFunc // gives the start up
 
+	session   *session // owner, or nil; changes only before the worker is up, and of a spare
+	spare     bool     // has no owner yet, and is not among the members of the pool
 	spawnedAt time.Time
 
 	worker   Worker // nil while starting
 	state    State
 	pid      int
-	stage    string // what it reported last while starting
-	readyAt  time.Time
-	uses     int    // times it was handed out
-	calls    int64  // calls answered
-	lease    *lease // that holds it, or nil
+	stage    string    // what it reported last while starting
+	readyAt  time.Time // zero until its owner can use it
+	uses     int       // times it was handed out
+	calls    int64     // calls answered
+	lease    *lease    // that holds it, or nil
 	running  *RunningCall
 	retiring bool       // to be stopped when it is free and replaced
 	reason   ExitReason // why it is being stopped; empty if it is not

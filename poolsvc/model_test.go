@@ -60,6 +60,7 @@ func TestModel(t *testing.T) {
 				"crash":     m.doCrash,
 				"recycle":   m.doRecycle,
 				"look":      m.doLook,
+				"spares":    m.doSetSpares,
 				"starts":    m.doChangeStarts,
 				"advance":   m.doAdvance,
 				"advanceMs": func(*rapid.T) { advance(ms) },
@@ -80,6 +81,7 @@ func newModel(t *rapid.T) *model {
 	return &model{f: f, p: openPool(f, func(c *Config) {
 		c.Workers = rapid.IntRange(1, 3).Draw(t, "workers")
 		c.Lazy = rapid.Bool().Draw(t, "lazy")
+		c.Spares = rapid.IntRange(0, 2).Draw(t, "spares")
 		c.MaxQueue = rapid.IntRange(0, 6).Draw(t, "maxQueue")
 		c.LeaseShare = rapid.SampledFrom([]float64{0.4, 1}).Draw(t, "leaseShare")
 		c.StartParallelism = rapid.IntRange(1, 3).Draw(t, "startParallelism")
@@ -202,6 +204,11 @@ func (m *model) doRecycle(t *rapid.T) {
 		t.Skip("no worker")
 	}
 	_ = m.p.Recycle(rapid.SampledFrom(members).Draw(t, "worker").ID)
+	synctest.Wait()
+}
+
+func (m *model) doSetSpares(t *rapid.T) {
+	m.p.SetSpares(rapid.IntRange(0, 2).Draw(t, "spares"))
 	synctest.Wait()
 }
 

@@ -153,7 +153,7 @@ func (m *model) checkPlacesLocked(t *rapid.T) {
 		if n := holds[w.id]; n > 1 || (wanted && n == 0 && len(p.places) < p.cfg.Workers) || (n > 0 && w.session != nil) {
 			t.Errorf("worker %d, %s, has %d places", w.id, w.state, n)
 		}
-		if before := w.replacesLocked(); before != nil && (before.ID >= w.id || p.members[before.ID] != nil) {
+		if before := w.replacesLocked(); before != nil && (before.ID == w.id || p.members[before.ID] != nil) {
 			t.Errorf("worker %d replaces worker %d, which lives", w.id, before.ID)
 		}
 		if w.end.At != (time.Time{}) {

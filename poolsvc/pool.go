@@ -27,9 +27,11 @@ type Pool struct {
 
 	mu       sync.Mutex // guards the fields below, and all members, leases, sessions and queues
 	lastID   uint64
-	members  map[uint64]*member
-	idle     []*member // of the pool; the last one is handed out first
-	places   []place   // of the pool
+	members  map[uint64]*member // of the pool and of sessions
+	aside    map[uint64]*member // the others: spares
+	spares   int                // of them that there are to be
+	idle     []*member          // of the pool; the last one is handed out first
+	places   []place            // of the pool
 	queue    queue
 	leases   map[string]*lease
 	sessions map[string]*session
@@ -69,7 +71,7 @@ func New(cfg Config) *Pool {
 		cfg: cfg, startedAt: time.Now(),
 		poolSlots: make(chan struct{}, cfg.StartParallelism), ownSlots: make(chan struct{}, cfg.StartParallelism),
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
-		members: map[uint64]*member{}, leases: map[string]*lease{}, sessions: map[string]*session{},
+		members: map[uint64]*member{}, aside: map[uint64]*member{}, spares: cfg.Spares, leases: map[string]*lease{}, sessions: map[string]*session{},
 		ended: newTombs(), lost: newTombs(), current: 1, counts: newCounters(),
 	}
 	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}
@@ -225,6 +227,9 @@ func (p *Pool) offerLocked(m *member) {
 	case m.session != nil:
 		p.offerSessionLocked(m)
 		return
+	case m.spare:
+		p.setStateLocked(m, StateSpare)
+		return
 	}
 	p.setStateLocked(m, StateIdle)
 	if m.retiring {
@@ -338,7 +343,7 @@ func (p *Pool) Close(ctx context.Context) {
 		s.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
 		delete(p.sessions, id) // ended, not lost
 	}
-	for _, m := range p.members {
+	for m := range p.everyoneLocked() {
 		switch {
 		case m.worker == nil: // its start goroutine sees p.closed
 		case m.running != nil:
@@ -358,7 +363,7 @@ func (p *Pool) Close(ctx context.Context) {
 func (p *Pool) killAll() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, m := range p.members {
+	for m := range p.everyoneLocked() {
 		if m.worker != nil {
 			m.worker.Kill()
 		}

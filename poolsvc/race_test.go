@@ -307,7 +307,7 @@ func (s *storm) lease(ctx context.Context, req Request) {
 func TestStormLeavesNothingBehind(t *testing.T) {
 	f := newFactory()
 	f.hooks = bothHooks
-	p := openPool(f, workers(4), func(c *Config) { c.MaxSessions, c.LeaseShare = 4, 0.5 })
+	p := openPool(f, workers(4), func(c *Config) { c.MaxSessions, c.LeaseShare, c.Spares = 4, 0.5, 2 })
 	s := &storm{t: t, p: p}
 	var wg sync.WaitGroup
 	for range 32 {
@@ -325,7 +325,7 @@ func TestCloseInAStormLeavesNothingBehind(t *testing.T) {
 	for range rounds(2_000) {
 		f := newFactory()
 		f.hooks = bothHooks
-		p := openPool(f, workers(4), func(c *Config) { c.MaxSessions, c.LeaseShare = 4, 0.5 })
+		p := openPool(f, workers(4), func(c *Config) { c.MaxSessions, c.LeaseShare, c.Spares = 4, 0.5, 2 })
 		s := &storm{t: t, p: p}
 		var wg sync.WaitGroup
 		var steps atomic.Int64

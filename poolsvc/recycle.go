@@ -48,6 +48,8 @@ func (p *Pool) Recycle(id uint64) error {
 	defer p.mu.Unlock()
 	m, ok := p.members[id]
 	switch {
+	case p.aside[id] != nil:
+		return ErrNotRecyclable
 	case !ok:
 		return ErrWorkerNotFound
 	case m.session != nil:

@@ -129,7 +129,7 @@ func (p *Pool) openLocked(use sessionUse) (*session, error) {
 	now := time.Now()
 	s := &session{id: use.id, createdAt: now, opener: use.by, lastUsed: now, fresh: true}
 	p.sessions[s.id] = s
-	s.m = p.startLocked(s)
+	p.giveWorkerLocked(s)
 	if gone := p.lost.get(use.id); gone != nil {
 		s.m.before = gone.Ended
 		p.lost.remove(use.id)
@@ -144,6 +144,36 @@ func (p *Pool) startSession(m *member, worker Worker) error {
 		return nil
 	}
 	return p.runHook(m, hookSessionStart, "new", m.session.opener, p.cfg.StartTimeout)
+}
+
+// begin brings a session up in a spare that it took.
+func (p *Pool) begin(m *member) {
+	err := p.startSession(m, m.worker)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begunLocked(m, err)
+}
+
+// begunLocked opens a session whose start hook has run, with err, in its worker.
+func (p *Pool) begunLocked(m *member, err error) {
+	if err != nil {
+		reason := ExitSession
+		if !m.worker.Healthy() {
+			reason = "" // the hook has killed it, and the evidence will say how
+		}
+		p.stopLocked(m, reason)
+		p.sessionFailedLocked(m.session, err)
+		return
+	}
+	m.readyAt = time.Now()
+	p.offerLocked(m)
+	if !m.session.over {
+		p.counts.sessionsCreated++ // those that did not come up would neither end nor be lost
+	}
+	if m.state == stateGone { // since the hook: watch leaves to this goroutine what becomes of the session
+		exit := m.worker.Exit()
+		p.loseSessionLocked(m.session, m.end, exit)
+	}
 }
 
 // runHook runs a hook of the session that owns m. The error is a *CallError.

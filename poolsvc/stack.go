@@ -27,8 +27,8 @@ type stackRequest struct {
 // the worker may give one later.
 func (p *Pool) Stack(id uint64) (StackInfo, error) {
 	p.mu.Lock()
-	m, ok := p.members[id]
-	if !ok {
+	m := p.memberLocked(id)
+	if m == nil {
 		p.mu.Unlock()
 		return StackInfo{}, ErrWorkerNotFound
 	}
@@ -78,7 +78,7 @@ func (p *Pool) takeStack(m *member, r *stackRequest) {
 	m.stack = nil
 	switch {
 	case r.info.Stack != "":
-	case p.members[m.id] != m:
+	case p.memberLocked(m.id) != m:
 		r.err = ErrWorkerNotFound
 	case m.worker == nil:
 		r.err = &RefusedError{Err: ErrNoStack, Detail: "it is starting, and has not said yet that it can", RetryAfter: time.Second}

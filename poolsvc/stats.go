@@ -13,7 +13,7 @@ import (
 type Stats struct {
 	Workers   WorkerCounts
 	Queue     QueueStats
-	Members   []WorkerInfo  // of the pool and of sessions, by id
+	Members   []WorkerInfo  // all, by id
 	Sessions  []SessionInfo // oldest first
 	Limits    Limits
 	Starts    StartStats
@@ -31,8 +31,9 @@ type Stats struct {
 // ZygoteStatus describes where workers are forked from.
 type ZygoteStatus = workerproc.ZygoteStatus
 
-// WorkerCounts counts the workers of the pool by state. Size is their sum.
-type WorkerCounts struct{ Size, Starting, Idle, Busy, Leased, Stopping int }
+// WorkerCounts counts the workers of the pool by state. Size is their sum. Spares, which are ready but not of the pool, are
+// not in it.
+type WorkerCounts struct{ Size, Starting, Idle, Busy, Leased, Stopping, Spare int }
 
 // QueueStats describes the queue for workers of the pool.
 type QueueStats struct {
@@ -41,7 +42,7 @@ type QueueStats struct {
 }
 
 // Limits are the configured bounds.
-type Limits struct{ MinWorkers, Workers, Sessions, Leases int }
+type Limits struct{ MinWorkers, Workers, Spares, Sessions, Leases int }
 
 // StartStats tells about failed starts. Failures is 0 when there is no trouble.
 type StartStats struct {
@@ -72,7 +73,7 @@ func (p *Pool) Stats() Stats {
 	now := time.Now()
 	s := Stats{
 		Queue:   QueueStats{Length: p.queue.len(), Limit: p.cfg.MaxQueue},
-		Limits:  Limits{MinWorkers: p.cfg.MinWorkers, Workers: p.cfg.Workers, Sessions: p.cfg.MaxSessions, Leases: p.cfg.LeaseLimit},
+		Limits:  Limits{MinWorkers: p.cfg.MinWorkers, Workers: p.cfg.Workers, Spares: p.spares, Sessions: p.cfg.MaxSessions, Leases: p.cfg.LeaseLimit},
 		Starts:  StartStats{Failures: p.starts.failures, Backoff: max(0, p.starts.retryAt.Sub(now)), Last: p.starts.last},
 		Counts:  p.counts.snapshot(),
 		Uptime:  now.Sub(p.startedAt),
@@ -83,9 +84,12 @@ func (p *Pool) Stats() Stats {
 	if oldest := p.queue.oldest(); !oldest.IsZero() {
 		s.Queue.OldestWait = now.Sub(oldest)
 	}
-	for _, m := range p.members {
+	for m := range p.everyoneLocked() {
 		s.Members = append(s.Members, m.infoLocked())
-		if m.session == nil {
+		switch {
+		case m.state == StateSpare:
+			s.Workers.Spare++
+		case m.session == nil && !m.spare:
 			s.Workers.add(m.state)
 		}
 		if m.running != nil {

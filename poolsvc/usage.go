@@ -19,7 +19,7 @@ func (p *Pool) Usages(of []WorkerInfo) map[uint64]Usage {
 	var workers []Worker
 	p.mu.Lock()
 	for _, info := range of {
-		if m := p.members[info.ID]; m != nil && m.worker != nil {
+		if m := p.memberLocked(info.ID); m != nil && m.worker != nil {
 			workers = append(workers, m.worker)
 		} else {
 			workers = append(workers, nil)
@@ -56,8 +56,8 @@ func (p *Pool) Usages(of []WorkerInfo) map[uint64]Usage {
 func (p *Pool) Worker(id uint64) (WorkerInfo, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	m, ok := p.members[id]
-	if !ok {
+	m := p.memberLocked(id)
+	if m == nil {
 		return WorkerInfo{}, ErrWorkerNotFound
 	}
 	return m.infoLocked(), nil

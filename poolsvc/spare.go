@@ -1,0 +1,122 @@
+package poolsvc
+
+import (
+	"iter"
+	"time"
+)
+
+// A spare is a ready worker without an owner. Whoever would start a worker and wait for it takes a spare instead, at
+// once, and the next spare is started behind it: the pool for a place that has come free, and a session that opens.
+
+// everyoneLocked iterates over all workers: of the pool, of sessions, and aside of both.
+func (p *Pool) everyoneLocked() iter.Seq[*member] {
+	return func(yield func(*member) bool) {
+		for _, m := range p.members {
+			if !yield(m) {
+				return
+			}
+		}
+		for _, m := range p.aside {
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
+
+// SetSpares changes how many spares there are to be. Those that are too many stop.
+func (p *Pool) SetSpares(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spares = n
+	p.giveUpLocked() // which fills
+}
+
+// memberLocked finds a worker, whoever has it, or returns nil.
+func (p *Pool) memberLocked(id uint64) *member {
+	if m := p.members[id]; m != nil {
+		return m
+	}
+	return p.aside[id]
+}
+
+// takeSpareLocked returns a spare that is the caller's now, or nil. One that is still on its way up will be ready sooner
+// than a new one, so it is taken too if no other is there. Its worker is nil then; else it is ready and healthy.
+func (p *Pool) takeSpareLocked() *member {
+	var best *member
+	for _, m := range p.aside {
+		switch {
+		case !m.spare || !(m.state == StateSpare && m.worker.Healthy() || m.worker == nil):
+		case best == nil, best.worker == nil && m.worker != nil, (best.worker == nil) == (m.worker == nil) && m.id < best.id:
+			best = m
+		}
+	}
+	if best != nil {
+		delete(p.aside, best.id)
+		best.spare = false
+	}
+	return best
+}
+
+// fillFromSparesLocked has spares take the places of the pool that nobody has.
+func (p *Pool) fillFromSparesLocked() {
+	for len(p.aside) > 0 && p.censusLocked().have < p.targetLocked() {
+		m := p.takeSpareLocked()
+		if m == nil {
+			return
+		}
+		p.members[m.id] = m
+		p.settleLocked(m)
+		if m.worker != nil {
+			m.limits = p.newLimits(time.Now()) // it has not aged
+			p.offerLocked(m)
+		}
+	}
+}
+
+// fillSparesLocked starts the spares that are missing, once the pool itself has all that it needs: then they take no
+// turn from it. A pool that is lazy has none before its first use, and one that drains starts none. Spares that are too
+// many stop.
+func (p *Pool) fillSparesLocked(c census) {
+	have := 0
+	for _, m := range p.aside {
+		if m.spare && m.state != StateStopping {
+			have++
+		}
+	}
+	for _, m := range p.aside {
+		if m.state == StateSpare && have > p.spares {
+			p.stopLocked(m, ExitSpare)
+			have--
+		}
+	}
+	if p.draining || c.starting > 0 || c.have < p.targetLocked() || (p.cfg.Lazy && !p.everReadyLocked()) {
+		return
+	}
+	for ; have < p.spares && p.mayStartLocked(c); have++ {
+		p.launchLocked(&member{spare: true, slots: p.poolSlots}, p.aside)
+		c.attempts++
+	}
+}
+
+// giveWorkerLocked finds a worker for a session that opens: a spare, or a new one. A spare that is up is ready for use
+// when the app's start hook has run, and until then counts as starting.
+func (p *Pool) giveWorkerLocked(s *session) {
+	m := p.takeSpareLocked()
+	if m == nil {
+		s.m = p.startLocked(s)
+		return
+	}
+	s.m, m.session = m, s
+	p.members[m.id] = m
+	if m.worker != nil {
+		m.readyAt = time.Time{}
+		p.setStateLocked(m, StateStarting)
+		if m.worker.HasHook(hookSessionStart) {
+			p.wg.Go(func() { p.begin(m) }) // ends with the hook
+		} else {
+			p.begunLocked(m, nil)
+		}
+	}
+	p.fillLocked() // with the next spare
+}
