@@ -122,7 +122,7 @@ var survived = []guest{
 // TestTheGuestMayDoAnythingThatItsWorkerSurvives runs each guest on a worker of its own, sees that the same worker then
 // answers as if nothing had been, and that nothing is left of it when it is replaced.
 func TestTheGuestMayDoAnythingThatItsWorkerSurvives(t *testing.T) {
-	s := serve(t, guests, "--stop-grace=300ms", "--checkout-timeout=60s")
+	s := serve(t, guests, "--stop-grace=300ms", "--checkout-timeout=60s", "--lease-reuse")
 	s.full(2)
 	for _, row := range survived {
 		t.Run(row.name, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestAStoppedIdleWorkerIsFoundByTheNextCall(t *testing.T) {
 // TestAnswersAreWholeWhileSignalHandlersPrint calls a worker whose timer interrupts it all the time, with frames that are
 // larger than the pipe.
 func TestAnswersAreWholeWhileSignalHandlersPrint(t *testing.T) {
-	s := serve(t, guests, "--stop-grace=300ms")
+	s := serve(t, guests, "--stop-grace=300ms", "--lease-reuse")
 	s.full(2)
 	lease := s.lease()
 	on := onLease(lease.LeaseID)

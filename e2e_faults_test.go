@@ -105,7 +105,8 @@ func (s *instance) stopProcess(pid int64) {
 	})
 }
 
-// whole waits until the pool has two workers up, and fails the test unless each of them answers for itself.
+// whole waits until the pool has two workers up, and fails the test unless each of them answers for itself. It leases both
+// for that; without --lease-reuse it returns when they have been replaced.
 func (s *instance) whole() {
 	s.t.Helper()
 	s.full(2)
@@ -120,6 +121,11 @@ func (s *instance) whole() {
 			s.t.Errorf("worker %d answers on the lease of %d", a.Worker.PID, lease.Worker.PID)
 		}
 		s.release(lease)
+	}
+	if !slices.Contains(s.cmd.Args, "--lease-reuse") {
+		s.gone(first.Worker.PID)
+		s.gone(second.Worker.PID)
+		s.full(2)
 	}
 }
 

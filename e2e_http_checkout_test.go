@@ -204,8 +204,10 @@ func TestALeaseRunsOneCallAtATimeAndLetsItFinish(t *testing.T) {
 			g.open("a")
 			a := <-running
 			a.wantResult(t, `"a"`)
-			if next := s.execute("ping", `{}`); next.Worker != a.Worker {
-				t.Errorf("next call by %+v, want the worker that finished, %+v", next.Worker, a.Worker)
+			next := s.execute("ping", `{}`, waitingFor(minutes))
+			next.wantResult(t, "0")
+			if next.Worker == a.Worker {
+				t.Errorf("next call by %+v, which ran a call of the lease", next.Worker)
 			}
 		})
 	}

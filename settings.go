@@ -41,6 +41,7 @@ type settings struct {
 	StopGrace        time.Duration `default:"2s" validate:"min=0" help:"Between asking a worker to stop and killing it."`
 	LeaseTTL         time.Duration `name:"lease-ttl" default:"60s" validate:"gt=0" help:"How long a lease lasts unless renewed."`
 	LeaseShare       float64       `default:"1" validate:"gt=0,max=1" help:"Share of the workers that leases may hold."`
+	LeaseReuse       bool          `help:"Keep a worker that a lease has used; without it, a new one takes its place."`
 	SessionIdle      time.Duration `default:"15m" validate:"gt=0" help:"A session ends when nothing has used it for this long."`
 	SessionLifetime  time.Duration `default:"8h" validate:"gt=0" help:"A session ends after this long, used or not."`
 	MaxSessions      int           `default:"256" validate:"min=1" help:"Sessions alive at once, a process each."`

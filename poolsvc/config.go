@@ -26,7 +26,7 @@ type Worker interface {
 	Usage() (workerproc.Usage, error)
 }
 
-// Config says what a pool is. All fields are required but Lazy, MinReady, LeaseShare, Spares and those that say so.
+// Config says what a pool is. All fields are required but Lazy, MinReady, LeaseShare, LeaseReuse, Spares and those that say so.
 type Config struct {
 	// Spawn starts a worker of a generation of the app, from 1, and returns when it is ready; see
 	// workerproc.Spawner.Spawn. It may be called from several goroutines at once, but at most StartParallelism for the
@@ -61,6 +61,7 @@ type Config struct {
 	LeaseTTL         time.Duration
 	LeaseShare       float64 // share of Workers that leases may hold, over 0 to 1; at least one worker
 	LeaseLimit       int     // derived from LeaseShare by New
+	LeaseReuse       bool    // keep a worker that ran calls of a lease, instead of replacing it
 	SessionIdle      time.Duration
 	SessionLifetime  time.Duration
 	MaxSessions      int

@@ -147,6 +147,7 @@ func (p *Pool) call(h held, req Request, deadline time.Time) (Result, error) {
 		p.giveBack(h)
 		return Result{}, &RefusedError{Err: ErrDraining, RetryAfter: time.Second}
 	}
+	m.used = m.used || h.lease != nil
 	m.running = &RunningCall{RequestID: req.RequestID, Command: req.Command, Since: began}
 	worker := m.worker
 	p.mu.Unlock()

@@ -373,7 +373,7 @@ func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, runni
 		log = log.With("session", m.session.id)
 	}
 	switch reason {
-	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitSpare, ExitShutdown, ExitExiting:
+	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitLease, ExitSpare, ExitShutdown, ExitExiting:
 		log.Info("worker stopped", "forced", exit.Forced)
 	default:
 		log.Warn("worker died", "output", exit.Output)

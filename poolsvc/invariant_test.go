@@ -22,6 +22,7 @@ func (m *model) check(t *rapid.T) {
 	}
 	m.checkStats(t)
 	m.checkOrder(t)
+	m.checkCleanliness(t)
 	m.p.mu.Lock()
 	defer m.p.mu.Unlock()
 	m.checkActiveLocked(t)
@@ -76,14 +77,35 @@ func (m *model) checkOrder(t *rapid.T) {
 	}
 	served := func(a *asked) bool { return a.granted() || (!a.lease && begun[a.id]) }
 	for i, first := range m.requests {
-		if first.onLease || first.settled() || served(first) {
+		if first.leaseID != "" || first.settled() || served(first) {
 			continue
 		}
 		for j, second := range m.requests[i+1:] {
 			passes := first.lease && first.session == "" && !second.lease
-			if !second.onLease && second.session == first.session && served(second) && !passes {
+			if second.leaseID == "" && second.session == first.session && served(second) && !passes {
 				t.Errorf("request %d overtook request %d in the queue of %q", i+1+j, i, first.session)
 			}
+		}
+	}
+}
+
+// checkCleanliness: a worker that ran a call on an anonymous lease runs calls of that lease only, from then on.
+func (m *model) checkCleanliness(t *rapid.T) {
+	if m.p.cfg.LeaseReuse {
+		return
+	}
+	leaseOf := map[string]string{} // by request
+	for _, a := range m.requests {
+		leaseOf[a.id] = a.leaseID
+	}
+	for _, w := range m.f.started() {
+		holder := ""
+		for _, c := range w.calls {
+			lease := leaseOf[c.RequestID]
+			if holder != "" && lease != holder && c.SessionID == "" {
+				t.Errorf("worker %d ran a call after those of a lease", w.id)
+			}
+			holder = lease
 		}
 	}
 }

@@ -32,6 +32,7 @@ const (
 	ExitExiting  ExitReason = "exiting"  // a command asked for it: sys.exit
 	ExitRecycle  ExitReason = "recycle"  // replaced on request
 	ExitSession  ExitReason = "session"  // its session ended or expired
+	ExitLease    ExitReason = "lease"    // replaced after a lease that ran calls in it
 	ExitSpare    ExitReason = "spare"    // a spare that is not needed any more
 	ExitShutdown ExitReason = "shutdown"
 
@@ -42,7 +43,7 @@ const (
 )
 
 // ExitReasons lists all reasons.
-var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitSpare, ExitShutdown,
+var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitLease, ExitSpare, ExitShutdown,
 	ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
 
 // member is one worker: of the pool, of a session, or a spare. Pool.mu guards all fields but the first five.
@@ -66,6 +67,7 @@ type member struct {
 	calls    int64     // calls answered
 	lease    *lease    // that holds it, or nil
 	running  *RunningCall
+	used     bool       // by a lease, whose calls may have left something behind
 	retiring bool       // to be stopped when it is free and replaced
 	reason   ExitReason // why it is being stopped; empty if it is not
 

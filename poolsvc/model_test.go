@@ -29,7 +29,7 @@ type asked struct {
 	call    *pending[Result]    // or
 	hold    *pending[LeaseInfo] // if lease is set
 	cancel  context.CancelFunc
-	onLease bool // waits for nothing
+	leaseID string // of a call on a lease, which waits for nothing
 }
 
 func (a *asked) settled() bool {
@@ -81,6 +81,7 @@ func newModel(t *rapid.T) *model {
 	return &model{f: f, p: openPool(f, func(c *Config) {
 		c.Workers = rapid.IntRange(1, 3).Draw(t, "workers")
 		c.Lazy = rapid.Bool().Draw(t, "lazy")
+		c.LeaseReuse = rapid.Bool().Draw(t, "leaseReuse")
 		c.Spares = rapid.IntRange(0, 2).Draw(t, "spares")
 		c.MaxQueue = rapid.IntRange(0, 6).Draw(t, "maxQueue")
 		c.LeaseShare = rapid.SampledFrom([]float64{0.4, 1}).Draw(t, "leaseShare")
@@ -155,7 +156,7 @@ func (m *model) anyLease(t *rapid.T) LeaseInfo {
 
 func (m *model) doCallOnLease(t *rapid.T) {
 	req := on(m.anyLease(t), m.request(t))
-	a := &asked{id: req.RequestID, onLease: true}
+	a := &asked{id: req.RequestID, leaseID: req.LeaseID}
 	m.begin(a, func(ctx context.Context) {
 		a.call = begin(func() (Result, error) { return m.p.Execute(ctx, req) })
 	})

@@ -211,7 +211,8 @@ func (p *Pool) release(m *member) {
 	p.leaveLocked()
 }
 
-// offerLocked gives a worker that nobody holds any more to the oldest waiter, or makes it idle, or stops it.
+// offerLocked gives a worker that nobody holds any more to the oldest waiter, or makes it idle, or stops it. One that a
+// lease has used goes to nobody, so that nothing leaks from one holder to the next.
 func (p *Pool) offerLocked(m *member) {
 	switch {
 	case m.state == stateGone || m.state == StateStopping:
@@ -229,6 +230,11 @@ func (p *Pool) offerLocked(m *member) {
 		return
 	case m.spare:
 		p.setStateLocked(m, StateSpare)
+		return
+	case m.used && !p.cfg.LeaseReuse:
+		p.stopLocked(m, ExitLease) // first, as nobody may have it: a spare takes its place, or else a new worker
+		p.fillLocked()
+		p.offerIdleLocked()
 		return
 	}
 	p.setStateLocked(m, StateIdle)

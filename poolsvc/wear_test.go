@@ -193,7 +193,7 @@ func TestReplacementThatCannotStartCostsNoCapacityAndIsTriedSeldom(t *testing.T)
 func TestLeasedWorkerIsReplacedWhenItComesBackAndHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
-		p := warmPool(t, f, maxAge(10*time.Second))
+		p := warmPool(t, f, maxAge(10*time.Second), reuse)
 		l := checkout(p, CheckoutRequest{TTL: new(time.Hour)}).must(t)
 		advance(15 * time.Second)
 		wantCounts(t, p, "idle 1, leased 1")
