@@ -34,7 +34,17 @@ type Command struct {
 	Parameters []Parameter `json:"parameters"`
 	TimeoutMs  float64     `json:"timeout_ms"` // 0 if it has none of its own
 	Idempotent bool        `json:"idempotent"`
+	Isolation  string      `json:"isolation"` // IsolationFresh, or empty or IsolationShared
 }
+
+// The values of Command.Isolation. Others count as IsolationFresh, which is the safe one.
+const (
+	IsolationShared = "shared" // its calls run in any worker
+	IsolationFresh  = "fresh"  // each call has a worker of its own, which is stopped after it
+)
+
+// Fresh reports whether each call of the command has a worker of its own.
+func (c Command) Fresh() bool { return c.Isolation != "" && c.Isolation != IsolationShared }
 
 // Parameter describes one argument of a command.
 type Parameter struct {

@@ -41,7 +41,7 @@ func TestGoldenBodiesAreDecoded(t *testing.T) {
 		"hello.frame":    Hello{Protocol: 1, PID: 4711, Runtime: "charmer-python 0.1.0", Language: "CPython 3.11.7", StackSignal: 39},
 		"progress.frame": progressBody{Stage: "import app"},
 		"ready.frame": Ready{Hooks: []string{"session_start", "session_end"}, Commands: []Command{{
-			Name: "greet", Doc: "Greet somebody.", TimeoutMs: 1500, Idempotent: true, Parameters: []Parameter{
+			Name: "greet", Doc: "Greet somebody.", TimeoutMs: 1500, Idempotent: true, Isolation: IsolationFresh, Parameters: []Parameter{
 				{Name: "name", Required: true, Annotation: "str"}, {Name: "excited", Annotation: "bool"}}}}},
 		"error-exception.frame": errorBody{Kind: "exception", Type: "ValueError", Message: "no such row",
 			Traceback: "Traceback (most recent call last):\n  File \"app.py\", line 3, in greet\nValueError: no such row\n"},
@@ -249,4 +249,12 @@ func again[T any](t *testing.T, body []byte) (T, bool) {
 		t.Fatalf("%q was decoded to %s, that to %s", body, written, rewritten)
 	}
 	return first, true
+}
+
+func TestUnknownIsolationCountsAsFresh(t *testing.T) {
+	for isolation, want := range map[string]bool{"": false, IsolationShared: false, IsolationFresh: true, "vm": true} {
+		if got := (Command{Isolation: isolation}).Fresh(); got != want {
+			t.Errorf("isolation %q: fresh = %v, want %v", isolation, got, want)
+		}
+	}
 }

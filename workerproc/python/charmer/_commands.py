@@ -12,6 +12,7 @@ from typing import Callable, Dict, Final, FrozenSet, Optional, Tuple
 Function = Callable[..., object]
 
 _NAME: Final = re.compile(r"[^\W\d][\w.:-]{0,127}")
+_ISOLATIONS: Final = ("shared", "fresh")
 _POSITIONAL: Final = inspect.Parameter.POSITIONAL_ONLY
 
 
@@ -38,6 +39,7 @@ class Command:
         "doc",
         "function",
         "idempotent",
+        "isolation",
         "name",
         "parameters",
         "positional",
@@ -56,9 +58,12 @@ class Command:
     variadic: bool
     timeout_ms: Optional[float]
     idempotent: bool
+    isolation: str
 
 
-def make_command(function: Function, name: Optional[str], timeout: Optional[float], idempotent: bool) -> Command:
+def make_command(
+    function: Function, name: Optional[str], timeout: Optional[float], idempotent: bool, isolation: str = "shared"
+) -> Command:
     """Work out a command.
 
     Args:
@@ -66,6 +71,7 @@ def make_command(function: Function, name: Optional[str], timeout: Optional[floa
         name: Its name for callers; None takes that of the function.
         timeout: Seconds that a call may take, or None.
         idempotent: Whether running it twice does no more than running it once.
+        isolation: "shared", or "fresh" if each call has a worker of its own.
 
     Raises:
         TypeError: The function is none, or not a plain one; an option has the wrong type.
@@ -82,6 +88,8 @@ def make_command(function: Function, name: Optional[str], timeout: Optional[floa
         )
     if not isinstance(idempotent, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise TypeError(f"idempotent of command {called!r} is True or False, not {idempotent!r}")
+    if isolation not in _ISOLATIONS:
+        raise ValueError(f"isolation of command {called!r} is 'shared' or 'fresh', not {isolation!r}")
     parameters = _parameters(function)
     named = [p for p in parameters if not p.variadic]
     return Command(
@@ -95,6 +103,7 @@ def make_command(function: Function, name: Optional[str], timeout: Optional[floa
         variadic=len(named) < len(parameters),
         timeout_ms=None if timeout is None else _milliseconds(timeout, called),
         idempotent=idempotent,
+        isolation=isolation,
     )
 
 
@@ -127,6 +136,8 @@ def describe(command: Command) -> Dict[str, object]:
         description["timeout_ms"] = command.timeout_ms
     if command.idempotent:
         description["idempotent"] = True
+    if command.isolation != "shared":
+        description["isolation"] = command.isolation
     return description
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable, Dict, Final, List, Optional, TypeVar, Union, overload
+from typing import TYPE_CHECKING, Callable, Dict, Final, List, Literal, Optional, TypeVar, Union, overload
 
 from ._commands import Command, Function, check_plain, make_command
 
@@ -115,7 +115,11 @@ the sole state at module level in the whole runtime."""
 def command(function: F, /) -> F: ...
 @overload
 def command(
-    *, name: Optional[str] = None, timeout: Optional[float] = None, idempotent: bool = False
+    *,
+    name: Optional[str] = None,
+    timeout: Optional[float] = None,
+    idempotent: bool = False,
+    isolation: Literal["shared", "fresh"] = "shared",
 ) -> Callable[[F], F]: ...
 def command(
     function: Optional[F] = None,
@@ -124,6 +128,7 @@ def command(
     name: Optional[str] = None,
     timeout: Optional[float] = None,
     idempotent: bool = False,
+    isolation: Literal["shared", "fresh"] = "shared",
 ) -> Union[F, Callable[[F], F]]:
     """Register a function as a command, and return it unchanged. Used bare or with options.
 
@@ -132,6 +137,8 @@ def command(
         name: Name for callers, if not that of the function.
         timeout: Seconds that a call may take.
         idempotent: Whether running it twice does no more than running it once.
+        isolation: "fresh" gives each call a worker of its own, which is stopped after it, so that nothing stays;
+            "shared" runs calls in the workers of the pool, one after the other.
 
     Raises:
         TypeError: The function is not plain, or an option has the wrong type.
@@ -139,7 +146,7 @@ def command(
     """
 
     def register(function: F) -> F:
-        REGISTRY.add_command(make_command(function, name, timeout, idempotent))
+        REGISTRY.add_command(make_command(function, name, timeout, idempotent, isolation))
         return function
 
     return register if function is None else register(function)

@@ -15,7 +15,13 @@ from charmer._registry import REGISTRY
 
 
 def make(function: Callable[..., object], **options: Any) -> Any:
-    return make_command(function, options.get("name"), options.get("timeout"), options.get("idempotent", False))
+    return make_command(
+        function,
+        options.get("name"),
+        options.get("timeout"),
+        options.get("idempotent", False),
+        options.get("isolation", "shared"),
+    )
 
 
 class WithRegistry(unittest.TestCase):
@@ -79,6 +85,8 @@ class Commands(WithRegistry):
             "and finite": lambda: make(len_of, timeout=float("inf")),
             "nan, but must be": lambda: make(len_of, timeout=float("nan")),
             "True or False": lambda: make(len_of, idempotent=1),
+            "is 'shared' or 'fresh', not 'own'": lambda: make(len_of, isolation="own"),
+            "is 'shared' or 'fresh', not True": lambda: make(len_of, isolation=True),
         }
         for sentence, act in cases.items():
             with self.subTest(sentence), self.assertRaisesRegex((TypeError, ValueError), sentence):
@@ -93,7 +101,7 @@ class Commands(WithRegistry):
             return name
 
         self.assertEqual(
-            describe(make(greet, timeout=1.5, idempotent=True)),
+            describe(make(greet, timeout=1.5, idempotent=True, isolation="fresh")),
             {
                 "name": "greet",
                 "doc": "Greet somebody.\n\nAt length.",
@@ -105,6 +113,7 @@ class Commands(WithRegistry):
                 ],
                 "timeout_ms": 1500,
                 "idempotent": True,
+                "isolation": "fresh",
             },
         )
         bare: Any = eval("lambda a, b=1: a")
