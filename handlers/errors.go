@@ -31,6 +31,7 @@ var refusals = []struct {
 }{
 	{errNotFound, http.StatusNotFound, api.ProblemCodeNotFound},
 	{errMethodNotAllowed, http.StatusMethodNotAllowed, api.ProblemCodeMethodNotAllowed},
+	{poolsvc.ErrNotShared, http.StatusBadRequest, api.ProblemCodeInvalidRequest},
 	{poolsvc.ErrUnknownCommand, http.StatusNotFound, api.ProblemCodeUnknownCommand},
 	{poolsvc.ErrLeaseNotFound, http.StatusNotFound, api.ProblemCodeLeaseNotFound},
 	{poolsvc.ErrSessionNotFound, http.StatusNotFound, api.ProblemCodeSessionNotFound},

@@ -55,6 +55,7 @@ var failures = []failure{
 	{wrongMediaType("d"), 415, api.ProblemCodeUnsupportedMediaType, false, false},
 	{errNotFound, 404, api.ProblemCodeNotFound, false, false},
 	{errMethodNotAllowed, 405, api.ProblemCodeMethodNotAllowed, false, false},
+	{poolsvc.ErrNotShared, 400, api.ProblemCodeInvalidRequest, false, false},
 	{poolsvc.ErrUnknownCommand, 404, api.ProblemCodeUnknownCommand, false, false},
 	{poolsvc.ErrLeaseNotFound, 404, api.ProblemCodeLeaseNotFound, false, false},
 	{poolsvc.ErrSessionNotFound, 404, api.ProblemCodeSessionNotFound, false, false},

@@ -26,6 +26,7 @@ var (
 	ErrWorkerNotFound  = errors.New("no such worker")
 	ErrNoStack         = errors.New("the worker gives no stack")
 	ErrNotRecyclable   = errors.New("the worker is not one of the pool")
+	ErrNotShared       = errors.New("a fresh call has a worker of its own, so it takes no lease and no session")
 	// ErrClientGone means that the caller's context ended the wait.
 	ErrClientGone = errors.New("the client left")
 )

@@ -8,13 +8,15 @@ import (
 	"charmer/workerproc"
 )
 
-// Request asks for one call. LeaseID and SessionID exclude each other; without either any worker of the pool will do.
+// Request asks for one call. LeaseID, SessionID and Fresh exclude each other; without any of them a worker of the pool
+// will do, unless the command is a fresh one.
 // Nil durations mean those of the command or the configuration.
 type Request struct {
 	Command         string
 	Args            []byte // JSON object; empty means {}
 	LeaseID         string
 	SessionID       string
+	Fresh           bool           // run it in a worker of its own, which is stopped after it
 	Timeout         *time.Duration // of wait and run together
 	CheckoutTimeout *time.Duration // of the wait
 	RequestID       string
@@ -30,7 +32,7 @@ type Result struct {
 	Run     time.Duration
 }
 
-// Execute runs a command and returns its one answer. The error is ErrUnknownCommand, ErrLeaseNotFound or ErrClientGone; a
+// Execute runs a command and returns its one answer. The error is ErrUnknownCommand, ErrNotShared, ErrLeaseNotFound or ErrClientGone; a
 // *RefusedError or *GoneError, with Python not started; or a *CallError. A call that certainly did not begin is tried on
 // another worker; one that may have begun never is. ctx ends the wait for a worker, not the run.
 func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
@@ -39,6 +41,10 @@ func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	req.Fresh = req.Fresh || command.Fresh()
+	if req.Fresh && (req.LeaseID != "" || req.SessionID != "") {
+		return Result{}, ErrNotShared
+	}
 	timeout := p.cfg.ExecuteTimeout
 	if command.TimeoutMs > 0 {
 		timeout = time.Duration(command.TimeoutMs * float64(time.Millisecond))
@@ -46,6 +52,12 @@ func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
 	deadline := began.Add(orDefault(req.Timeout, timeout))
 	for attempt := 1; ; attempt++ {
 		h, err := p.hold(ctx, req, deadline)
+		if err == nil && command.Name == "" {
+			h, err = p.isolate(ctx, h, req, deadline)
+		}
+		if req.Fresh && attempt < maxAttempts && hasNotBegun(err) {
+			continue
+		}
 		if err != nil {
 			return Result{}, err
 		}
@@ -69,6 +81,12 @@ func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
 	}
 }
 
+// hasNotBegun reports whether err is the death of a worker that a call never reached.
+func hasNotBegun(err error) bool {
+	var crash *workerproc.CrashError
+	return errors.As(err, &crash) && !crash.Started
+}
+
 // lookup finds a command by name. As long as no worker has been ready any name may exist.
 func (p *Pool) lookup(name string) (workerproc.Command, error) {
 	p.mu.Lock()
@@ -84,6 +102,7 @@ func (p *Pool) lookup(name string) (workerproc.Command, error) {
 type held struct {
 	m       *member
 	lease   *lease      // nil unless on a lease
+	stand   *member     // of a fresh call, the worker that stands by; else nil
 	session *SessionRef // nil outside sessions
 }
 
@@ -106,27 +125,41 @@ func (p *Pool) hold(ctx context.Context, req Request, deadline time.Time) (held,
 		return held{m: m, session: ref}, err
 	default:
 		m, err := p.acquire(ctx, false, limit)
+		if err == nil && req.Fresh {
+			return p.holdFresh(ctx, m, req.Command, deadline)
+		}
 		return held{m: m}, err
 	}
 }
 
 // giveBack ends what hold began.
 func (p *Pool) giveBack(h held) {
-	if h.lease != nil {
+	switch {
+	case h.lease != nil:
 		p.unholdLease(h.lease)
-	} else {
+	case h.stand != nil:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.endFreshLocked(h)
+		p.leaveLocked()
+	default:
 		p.release(h.m)
 	}
 }
 
-// tooLate gives back a worker that came when the request's time was up.
-func (p *Pool) tooLate(h held, queued time.Duration) error {
+// giveBackUnused is giveBack for a call that was not sent.
+func (p *Pool) giveBackUnused(h held) {
 	if h.session != nil && h.session.State == "new" {
 		p.mu.Lock()
 		h.m.session.fresh = true // nobody has used it
 		p.mu.Unlock()
 	}
 	p.giveBack(h)
+}
+
+// tooLate gives back a worker that came when the request's time was up.
+func (p *Pool) tooLate(h held, queued time.Duration) error {
+	p.giveBackUnused(h)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &RefusedError{Err: ErrCheckoutTimeout, Detail: "timeout_ms had passed when a worker could begin",

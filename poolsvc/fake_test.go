@@ -15,12 +15,14 @@ import (
 // factory makes in-memory workers, as Config.Spawn, and remembers what became of them. The fields up to mu are its
 // program, to be changed only before New or by the functions that say so.
 type factory struct {
-	plan     func(attempt int) (time.Duration, error) // how long the n-th start takes, from 1, and how it fails
-	hooks    []string
-	deathLag time.Duration // between the end of a worker's health and that of its process
-	hook     func(w *fakeWorker, c *workerproc.Call) error
-	timeouts map[string]time.Duration // of commands
-	usage    func(w *fakeWorker) (workerproc.Usage, error)
+	plan      func(attempt int) (time.Duration, error) // how long the n-th start takes, from 1, and how it fails
+	hooks     []string
+	deathLag  time.Duration // between the end of a worker's health and that of its process
+	hook      func(w *fakeWorker, c *workerproc.Call) error
+	timeouts  map[string]time.Duration // of commands
+	isolation map[string]string        // of commands
+	stillborn bool                     // workers die as they come up
+	usage     func(w *fakeWorker) (workerproc.Usage, error)
 
 	stackTime time.Duration // that a stack takes
 	noStacks  bool          // workers give none
@@ -79,6 +81,9 @@ func (f *factory) spawn(ctx context.Context, generation int, id uint64, progress
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.workers = append(f.workers, w)
+	if f.stillborn {
+		w.crash()
+	}
 	return w, nil
 }
 
@@ -194,7 +199,7 @@ func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
 func (w *fakeWorker) Commands() []workerproc.Command {
 	var out []workerproc.Command
 	for _, name := range commandNames {
-		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds())})
+		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds()), Isolation: w.f.isolation[name]})
 	}
 	return out
 }

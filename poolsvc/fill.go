@@ -14,7 +14,7 @@ func (p *Pool) targetLocked() int {
 	if !p.cfg.Lazy && !p.draining {
 		return p.scale.size
 	}
-	held := 0
+	held := p.vacant
 	for _, m := range p.members {
 		if m.session == nil && m.worker != nil && m.state != StateStopping && !m.retiring {
 			held++
@@ -43,22 +43,21 @@ func (p *Pool) fillLocked() {
 
 // census counts workers of the pool.
 type census struct {
-	have     int // that are not to leave
+	have     int // places: of those that are not to leave, and of fresh calls whose stand-by has died
 	starting int
 	attempts int // whose start is not over, spares included
 }
 
 func (p *Pool) censusLocked() census {
-	var c census
+	c := census{have: p.vacant}
 	for m := range p.everyoneLocked() {
-		pooled := m.session == nil && !m.spare
-		if pooled && m.state != StateStopping && !m.retiring {
+		if m.pooled() && m.state != StateStopping && !m.retiring {
 			c.have++
 		}
-		if pooled && m.state == StateStarting {
+		if m.pooled() && m.state == StateStarting {
 			c.starting++
 		}
-		if m.session == nil && (m.state == StateStarting || m.state == StateStopping && m.reason == "") {
+		if !m.owned() && (m.state == StateStarting || m.state == StateStopping && m.reason == "") {
 			c.attempts++ // an end without a reason may yet turn out to be that of a start
 		}
 	}
@@ -83,7 +82,7 @@ func (p *Pool) startLocked(owner *session) *member {
 func (p *Pool) launchLocked(m *member, among map[uint64]*member) *member {
 	p.lastID++
 	m.id, m.generation, m.state, m.stage, m.spawnedAt, m.end = p.lastID, p.current, StateStarting, stageQueued, time.Now(), &Ended{}
-	if m.session == nil && !m.spare {
+	if m.pooled() {
 		p.settleLocked(m)
 	}
 	m.ctx, m.cancel = context.WithCancel(p.ctx)
@@ -113,7 +112,7 @@ func (p *Pool) start(m *member) {
 		case err == errNotNow:
 			p.giveUpLocked()
 			return
-		case m.session != nil && m.session.over: // nobody waits for it any more
+		case m.session != nil && m.session.over, m.freshCall != nil && m.freshCall.queue.len() == 0: // nobody waits for it any more
 			return
 		}
 		p.counts.startFailed(p.cfg.Zygote(m.generation).StartMethod())
@@ -136,6 +135,9 @@ func (p *Pool) start(m *member) {
 	m.readyAt = time.Now()
 	m.limits = p.newLimits(m.readyAt)
 	p.offerLocked(m)
+	if m.freshCall != nil {
+		return
+	}
 	p.cfg.Log.Info("worker ready", "worker", m.id, "pid", m.pid, "ready_after_ms", worker.ReadyAfter().Milliseconds())
 	p.fillLocked() // a probe that came up ends the caution
 	p.retireLocked()
@@ -154,13 +156,13 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 		return nil, m.ctx.Err()
 	}
 	p.mu.Lock()
-	if m.session == nil && p.starts.failures > 0 && (time.Now().Before(p.starts.retryAt) || p.probingLocked()) {
+	if !m.owned() && p.starts.failures > 0 && (time.Now().Before(p.starts.retryAt) || p.probingLocked()) {
 		p.forgetLocked(m) // nobody may take it as a spare now
 		p.mu.Unlock()
 		return nil, errNotNow
 	}
 	m.stage, m.spawnedAt = "spawn", time.Now()
-	renew := m.session == nil && p.starts.failures > 0 && !p.anyUpLocked()
+	renew := !m.owned() && p.starts.failures > 0 && !p.anyUpLocked()
 	p.mu.Unlock()
 	if renew {
 		p.cfg.Renew(m.generation)
@@ -183,7 +185,7 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 // probingLocked reports whether a process of the pool is on its way up.
 func (p *Pool) probingLocked() bool {
 	for m := range p.everyoneLocked() {
-		if m.session == nil && m.state == StateStarting && m.stage != stageQueued {
+		if !m.owned() && m.state == StateStarting && m.stage != stageQueued {
 			return true
 		}
 	}
@@ -209,25 +211,30 @@ func (p *Pool) learnLocked(commands []workerproc.Command) {
 }
 
 // startFailedLocked deals with a worker that did not start, or died before its first use. That of a session fails the
-// session; that of the pool plans the next attempt.
+// session, that of a fresh call the call; that of the pool, or a spare, plans the next attempt.
 func (p *Pool) startFailedLocked(m *member, err error) {
 	if p.closed {
 		if m.session != nil {
 			p.sessionFailedLocked(m.session, &RefusedError{Err: ErrDraining, RetryAfter: time.Second})
 		}
-		return
+		return // Close has answered a fresh call
 	}
 	var failure *workerproc.StartError
 	if !errors.As(err, &failure) {
 		failure = &workerproc.StartError{Stage: "spawn", Detail: err.Error()}
 	}
 	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "stage", failure.Stage, "err", failure.Detail, "exit", failure.Exit.Reason)
-	if last := p.starts.last; m.session != nil || last == nil || last.Detail != failure.Detail || last.Traceback != failure.Traceback {
+	if last := p.starts.last; m.owned() || last == nil || last.Detail != failure.Detail || last.Traceback != failure.Traceback {
 		log = log.With("traceback", failure.Traceback, "output", failure.Exit.Output) // which are the same each time, else
 	}
 	if m.session != nil {
 		log.Error("worker failed to start", "session", m.session.id)
 		p.sessionFailedLocked(m.session, &RefusedError{Err: ErrCrashLooping, Detail: failure.Error(), RetryAfter: p.retryAfterLocked(), Start: failure})
+		return
+	}
+	if m.freshCall != nil {
+		log.Error("worker failed to start", "command", m.freshCall.command)
+		p.freshFailedLocked(m.freshCall, failure)
 		return
 	}
 	p.starts.last = failure
@@ -306,7 +313,10 @@ func (p *Pool) watch(m *member) {
 	p.removeIdleLocked(m)
 	p.forgetLocked(m)
 	running := m.running
-	p.ranLocked(m) // the time of the call that it died in, of which its caller does not know yet
+	p.ranLocked(m)                 // the time of the call that it died in, of which its caller does not know yet
+	if m.standsBy && !m.retiring { // else its place has been filled
+		p.vacant++
+	}
 	stillborn := p.stillbornLocked(m, exit)
 	p.setStateLocked(m, stateGone)
 	reason := exitReason(m.reason, exit)
@@ -322,6 +332,8 @@ func (p *Pool) watch(m *member) {
 		// Its start hook has failed, or is about to, and that says more.
 	case m.session != nil:
 		p.loseSessionLocked(m.session, m.end, exit)
+	case m.freshCall != nil:
+		m.freshCall.queue.fail(&CallError{Worker: m.ref(), Command: m.freshCall.command, Err: &workerproc.CrashError{Exit: exit}})
 	case stillborn:
 		p.startFailedLocked(m, &workerproc.StartError{Stage: stageReady, Detail: "died before its first answer: " + exit.Reason, Exit: exit})
 	default:
@@ -373,6 +385,8 @@ func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, runni
 		log = log.With("session", m.session.id)
 	}
 	switch reason {
+	case ExitFresh:
+		log.Debug("worker stopped", "forced", exit.Forced) // one for each such call
 	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitLease, ExitSpare, ExitShutdown, ExitExiting:
 		log.Info("worker stopped", "forced", exit.Forced)
 	default:

@@ -67,7 +67,7 @@ func (m *model) checkStats(t *rapid.T) {
 }
 
 // checkOrder: whoever waits was not overtaken by one who came later to the same queue. Only calls may pass leases, which
-// can be held up by their share.
+// can be held up by their share, and fresh calls, which wait for their workers after the queue.
 func (m *model) checkOrder(t *rapid.T) {
 	begun := map[string]bool{}
 	for _, w := range m.f.started() {
@@ -77,7 +77,7 @@ func (m *model) checkOrder(t *rapid.T) {
 	}
 	served := func(a *asked) bool { return a.granted() || (!a.lease && begun[a.id]) }
 	for i, first := range m.requests {
-		if first.leaseID != "" || first.settled() || served(first) {
+		if first.leaseID != "" || first.fresh || first.settled() || served(first) {
 			continue
 		}
 		for j, second := range m.requests[i+1:] {
@@ -89,20 +89,21 @@ func (m *model) checkOrder(t *rapid.T) {
 	}
 }
 
-// checkCleanliness: a worker that ran a call on an anonymous lease runs calls of that lease only, from then on.
+// checkCleanliness: a worker that ran a fresh call runs no other. One that ran a call on an anonymous lease runs calls of
+// that lease only, from then on.
 func (m *model) checkCleanliness(t *rapid.T) {
-	if m.p.cfg.LeaseReuse {
-		return
-	}
-	leaseOf := map[string]string{} // by request
+	leaseOf, fresh := map[string]string{}, map[string]bool{} // by request
 	for _, a := range m.requests {
-		leaseOf[a.id] = a.leaseID
+		leaseOf[a.id], fresh[a.id] = a.leaseID, a.fresh
 	}
 	for _, w := range m.f.started() {
 		holder := ""
 		for _, c := range w.calls {
 			lease := leaseOf[c.RequestID]
-			if holder != "" && lease != holder && c.SessionID == "" {
+			if fresh[c.RequestID] && len(w.calls) > 1 {
+				t.Errorf("worker %d ran a fresh call and others", w.id)
+			}
+			if holder != "" && lease != holder && c.SessionID == "" && !m.p.cfg.LeaseReuse {
 				t.Errorf("worker %d ran a call after those of a lease", w.id)
 			}
 			holder = lease
@@ -139,7 +140,7 @@ func (m *model) checkMembersLocked(t *rapid.T) {
 		if w.running != nil && w.state != StateBusy && w.state != StateLeased {
 			t.Errorf("worker %d runs a call and is %s", w.id, w.state)
 		}
-		if w.state == StateBusy && w.running == nil {
+		if w.state == StateBusy && w.running == nil && !w.standsBy {
 			t.Errorf("worker %d is busy with nothing", w.id)
 		}
 		if w.worker == nil && w.state != StateStarting {
@@ -218,7 +219,7 @@ func (m *model) stoppingLocked() int {
 // checkSizeLocked: workers that are missing are starting, or about to be started when the backoff is over.
 func (m *model) checkSizeLocked(t *rapid.T) {
 	p := m.p
-	have, worn, starting, attempts := 0, 0, 0, 0
+	have, worn, starting, attempts := p.vacant, 0, 0, 0
 	for _, w := range p.members {
 		if w.state == StateStarting && w.worker == nil {
 			attempts++
@@ -296,22 +297,32 @@ func (m *model) checkScaleLocked(t *rapid.T) {
 
 func waitsForOwner(w *member) bool { return w.state == StateSpare && w.worker.Healthy() }
 
-// checkSparesLocked: spares belong to nobody, and there are as many as there should be.
+// checkSparesLocked: spares belong to nobody, and there are as many as there should be. Each fresh call has a place.
 func (m *model) checkSparesLocked(t *rapid.T) {
 	p := m.p
-	n := 0
+	n, fresh, places := 0, 0, p.vacant
 	for _, w := range p.members {
-		if w.spare || w.state == StateSpare {
+		if w.standsBy && !w.retiring {
+			places++
+		}
+		if w.spare || w.freshCall != nil || w.state == StateSpare {
 			t.Errorf("worker %d, %s, is a spare and has an owner", w.id, w.state)
 		}
 	}
 	for _, w := range p.aside {
-		if w.session != nil || w.lease != nil || w.running != nil || p.members[w.id] != nil || slices.Contains(p.idle, w) {
-			t.Errorf("worker %d, %s, is a spare and has an owner", w.id, w.state)
+		if w.session != nil || w.lease != nil || w.spare == (w.freshCall != nil) || (w.spare && w.running != nil) || p.members[w.id] != nil || slices.Contains(p.idle, w) {
+			t.Errorf("worker %d, %s, is aside and has an owner", w.id, w.state)
 		}
-		if w.state != StateStopping {
+		if w.spare && w.state != StateStopping {
 			n++
 		}
+		if w.freshCall != nil && w.state != StateStopping {
+			fresh++
+		}
+	}
+	replaces := m.recycled || p.cfg.MaxRequests > 0 || p.cfg.MaxAge > 0 // so that there may be one more
+	if (fresh > places && !replaces) || places > p.cfg.Workers {
+		t.Errorf("%d fresh calls have workers, and %d places", fresh, places)
 	}
 	c := p.censusLocked()
 	settled := p.starts.failures == 0 && c.starting == 0 && c.have == p.targetLocked()

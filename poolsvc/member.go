@@ -33,6 +33,7 @@ const (
 	ExitRecycle  ExitReason = "recycle"  // replaced on request
 	ExitSession  ExitReason = "session"  // its session ended or expired
 	ExitLease    ExitReason = "lease"    // replaced after a lease that ran calls in it
+	ExitFresh    ExitReason = "fresh"    // its one call is done
 	ExitSpare    ExitReason = "spare"    // a spare that is not needed any more
 	ExitShutdown ExitReason = "shutdown"
 
@@ -43,10 +44,10 @@ const (
 )
 
 // ExitReasons lists all reasons.
-var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitLease, ExitSpare, ExitShutdown,
-	ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
+var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitLease, ExitFresh,
+	ExitSpare, ExitShutdown, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
 
-// member is one worker: of the pool, of a session, or a spare. Pool.mu guards all fields but the first five.
+// member is one worker: of the pool, of a session, of a fresh call, or a spare. Pool.mu guards all fields but the first five.
 type member struct {
 	id         uint64
 	generation int                // of the app that it runs
@@ -54,8 +55,10 @@ type member struct {
 	ctx        context.Context    // of its start
 	cancel     context.CancelFunc // gives the start up
 
-	session   *session // owner, or nil; changes only before the worker is up, and of a spare
-	spare     bool     // has no owner yet, and is not among the members of the pool
+	session   *session   // owner, or nil; changes only before the worker is up, and of a spare
+	freshCall *freshCall // owner, likewise
+	spare     bool       // has no owner yet
+	standsBy  bool       // a fresh call has its place
 	spawnedAt time.Time
 
 	worker   Worker // nil while starting
@@ -91,6 +94,12 @@ const (
 func (m *member) ref() WorkerRef {
 	return WorkerRef{ID: m.id, PID: m.pid, Generation: m.generation}
 }
+
+// pooled reports whether m is a worker of the pool. The pool must have a spare among its members before it is one.
+func (m *member) pooled() bool { return m.session == nil && m.freshCall == nil && !m.spare }
+
+// owned reports whether m has an owner other than the pool. The start of a worker that has none is the pool's concern.
+func (m *member) owned() bool { return m.session != nil || m.freshCall != nil }
 
 // trialLocked is how long a worker that nobody uses must live to prove that it can.
 func (m *member) trialLocked() time.Duration {

@@ -19,12 +19,14 @@ type model struct {
 	requests []*asked
 	leases   []LeaseInfo // granted, live or not
 	busy     time.Duration
+	recycled bool // a worker was
 }
 
 // asked is a request that was begun. Its place in model.requests is the order of arrival.
 type asked struct {
 	id      string
 	session string
+	fresh   bool
 	lease   bool
 	call    *pending[Result]    // or
 	hold    *pending[LeaseInfo] // if lease is set
@@ -129,7 +131,8 @@ func (m *model) begin(a *asked, request func(ctx context.Context)) {
 
 func (m *model) doCall(t *rapid.T) {
 	req := in(anySession.Draw(t, "session"), m.request(t))
-	a := &asked{id: req.RequestID, session: req.SessionID}
+	req.Fresh = req.SessionID == "" && rapid.IntRange(0, 3).Draw(t, "fresh") == 0
+	a := &asked{id: req.RequestID, session: req.SessionID, fresh: req.Fresh}
 	m.begin(a, func(ctx context.Context) {
 		a.call = begin(func() (Result, error) { return m.p.Execute(ctx, req) })
 	})
@@ -204,6 +207,7 @@ func (m *model) doRecycle(t *rapid.T) {
 	if len(members) == 0 {
 		t.Skip("no worker")
 	}
+	m.recycled = true
 	_ = m.p.Recycle(rapid.SampledFrom(members).Draw(t, "worker").ID)
 	synctest.Wait()
 }

@@ -28,7 +28,7 @@ type Pool struct {
 	mu       sync.Mutex // guards the fields below, and all members, leases, sessions and queues
 	lastID   uint64
 	members  map[uint64]*member // of the pool and of sessions
-	aside    map[uint64]*member // the others: spares
+	aside    map[uint64]*member // the others: spares, and of fresh calls
 	spares   int                // of them that there are to be
 	idle     []*member          // of the pool; the last one is handed out first
 	places   []place            // of the pool
@@ -42,6 +42,7 @@ type Pool struct {
 	draining bool // refuses new work
 	closed   bool
 	leased   int           // workers of the pool that leases hold
+	vacant   int           // places of fresh calls whose stand-by has died
 	active   int           // requests that wait or run
 	drained  chan struct{} // closed when draining and active is 0
 	starts   startState
@@ -228,6 +229,9 @@ func (p *Pool) offerLocked(m *member) {
 	case m.session != nil:
 		p.offerSessionLocked(m)
 		return
+	case m.freshCall != nil:
+		p.offerFreshLocked(m)
+		return
 	case m.spare:
 		p.setStateLocked(m, StateSpare)
 		return
@@ -350,6 +354,9 @@ func (p *Pool) Close(ctx context.Context) {
 		delete(p.sessions, id) // ended, not lost
 	}
 	for m := range p.everyoneLocked() {
+		if m.freshCall != nil {
+			m.freshCall.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
+		}
 		switch {
 		case m.worker == nil: // its start goroutine sees p.closed
 		case m.running != nil:

@@ -255,8 +255,10 @@ func (s *storm) step() {
 	switch n := rand.IntN(100); {
 	case n < 40:
 		_, err = s.p.Execute(ctx, pause)
-	case n < 50:
+	case n < 45:
 		_, err = s.p.Execute(ctx, command)
+	case n < 50:
+		_, err = s.p.Execute(ctx, alone(command))
 	case n < 70:
 		_, err = s.p.Execute(ctx, in(session, pause))
 	case n < 73:

@@ -65,7 +65,7 @@ func (p *Pool) Recycle(id uint64) error {
 
 // retireLocked stops workers that are to be replaced, are free, and have been replaced.
 func (p *Pool) retireLocked() {
-	ready := 0
+	ready := p.vacant
 	for _, m := range p.members {
 		if m.session == nil && !m.retiring && m.worker != nil && m.state != StateStopping {
 			ready++
@@ -80,7 +80,7 @@ func (p *Pool) retireLocked() {
 
 // wearLocked notes whether m has reached a limit, and has it replaced when its turn comes. It serves on until then.
 func (p *Pool) wearLocked(m *member, now time.Time) {
-	if m.session != nil || m.retiring || m.worn != "" || m.readyAt.IsZero() {
+	if !m.pooled() || m.retiring || m.worn != "" || m.readyAt.IsZero() {
 		return
 	}
 	switch l := m.limits; {

@@ -79,7 +79,7 @@ func (p *Pool) shrinkLocked(now time.Time) {
 	if p.draining || p.starts.failures > 0 || p.queue.len() > 0 || now.Sub(p.scale.changedAt) < p.cfg.ScaleDownAfter {
 		return
 	}
-	have := 0
+	have := p.vacant
 	for _, m := range p.members {
 		if m.session == nil && !m.retiring && m.state != StateStopping {
 			have++

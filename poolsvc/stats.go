@@ -89,7 +89,7 @@ func (p *Pool) Stats() Stats {
 		switch {
 		case m.state == StateSpare:
 			s.Workers.Spare++
-		case m.session == nil && !m.spare:
+		case m.pooled():
 			s.Workers.add(m.state)
 		}
 		if m.running != nil {

@@ -139,7 +139,7 @@ func TestCountersAreThereFromTheStart(t *testing.T) {
 		c := newPool(t, newFactory(), lazy).Stats().Counts
 		for what, got := range map[string]int{"checkouts": len(c.Checkouts), "executions": len(c.Executions), "starts": len(c.Starts),
 			"exits": len(c.Exits), "waits": len(c.QueueWait), "runs": len(c.RunTime)} {
-			want := map[string]int{"checkouts": 11, "executions": 6, "starts": 2, "exits": 15, "waits": 3, "runs": 6}[what]
+			want := map[string]int{"checkouts": 11, "executions": 6, "starts": 2, "exits": 16, "waits": 3, "runs": 6}[what]
 			equal(t, what, got, want)
 		}
 	})
