@@ -30,7 +30,7 @@ type Worker interface {
 type Config struct {
 	// Spawn starts a worker of a generation of the app, from 1, and returns when it is ready; see
 	// workerproc.Spawner.Spawn. It may be called from several goroutines at once, but at most StartParallelism for the
-	// pool and as many for sessions.
+	// pool and its spares, and as many for sessions and fresh calls.
 	Spawn func(ctx context.Context, generation int, id uint64, progress func(pid int, stage string)) (Worker, error)
 	// Retire is called once for a generation of which Spawn will start no more workers. Those that run may live on. It
 	// is not called for those that are left when the pool is closed.
@@ -47,10 +47,10 @@ type Config struct {
 	MinWorkers       int           // size of the pool, at least; New makes it 0 if Lazy
 	ScaleDownAfter   time.Duration // idleness after which a worker above MinWorkers stops, one in each such time
 	MaxRequests      int64         // calls after which a worker of the pool is replaced; 0 is no limit
-	MaxAge           time.Duration // since it was ready; 0 is no limit
+	MaxAge           time.Duration // since it joined the pool; 0 is no limit
 	MaxMemory        int64         // private bytes; 0 is no limit
-	Spares           int           // ready workers kept beside the pool, to take the place of one or to open a session
-	StartParallelism int           // workers that start at the same time, of the pool, and of sessions
+	Spares           int           // ready workers beside the pool, to take a place in it or open a session; or AutomaticSpares
+	StartParallelism int           // workers that start at the same time, of the pool and spares, and of the others
 	MinReady         int           // workers that must be up for Ready; 0 never waits for any
 	Lazy             bool          // start workers when requests need them
 	StartTimeout     time.Duration

@@ -4,7 +4,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"charmer/workerproc"
 )
+
+// startFailure is the evidence of a worker that cannot start.
+var startFailure = &workerproc.StartError{Stage: "import app", Detail: "ModuleNotFoundError: No module named 'dspy'",
+	Exit: workerproc.Exit{Cause: workerproc.CauseCrash, Reason: "exited with code 1", Code: 1, StderrTail: []string{"no dspy"}}}
+
+func failing(int) (time.Duration, error) { return 0, startFailure }
 
 func TestCrashLoopRefusesAtOnceAndSaysWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,10 +7,13 @@
 //	   |          ^----> leased
 //	   +-> spare -^
 //
-// A worker belongs to the pool or to a session; a lease borrows it from either. A spare belongs to nobody yet: whoever
-// would start a worker takes a spare instead, if there is one, and the next spare is started behind it. A pooled worker
-// that dies is replaced at once; one that cannot start, or dies before its first use, is tried again after a jittered,
-// growing backoff, one probe at a time. The worker of a session is not replaced: the session is lost, and says so until it is opened again.
+// A worker belongs to the pool, to a session, or to one fresh call; a lease borrows it from the pool or a session, and
+// the pool replaces what it has lent if a call ran in it. A spare belongs to nobody yet: whoever would start a worker
+// takes a spare instead, if there is one, and the next spare is started behind it.
+//
+// A pooled worker that dies is replaced at once; one that cannot start, or dies before its first use, is tried again after
+// a jittered, growing backoff, one probe at a time. The worker of a session is not replaced: the session is lost, and says
+// so until it is opened again.
 //
 // A pool has between MinWorkers and Workers. It grows when requests have waited for scaleWait, by one worker, then two,
 // four and so on as long as that is not enough; it shrinks by one worker at a time, after idleness. A worker of the pool

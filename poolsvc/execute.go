@@ -9,8 +9,7 @@ import (
 )
 
 // Request asks for one call. LeaseID, SessionID and Fresh exclude each other; without any of them a worker of the pool
-// will do, unless the command is a fresh one.
-// Nil durations mean those of the command or the configuration.
+// will do, unless the command is a fresh one. Nil durations mean those of the command or the configuration.
 type Request struct {
 	Command         string
 	Args            []byte // JSON object; empty means {}
@@ -32,9 +31,9 @@ type Result struct {
 	Run     time.Duration
 }
 
-// Execute runs a command and returns its one answer. The error is ErrUnknownCommand, ErrNotShared, ErrLeaseNotFound or ErrClientGone; a
-// *RefusedError or *GoneError, with Python not started; or a *CallError. A call that certainly did not begin is tried on
-// another worker; one that may have begun never is. ctx ends the wait for a worker, not the run.
+// Execute runs a command and returns its one answer. The error is ErrUnknownCommand, ErrNotShared, ErrLeaseNotFound or
+// ErrClientGone; a *RefusedError or *GoneError, with Python not started; or a *CallError. A call that certainly did not
+// begin is tried on another worker; one that may have begun never is. ctx ends the wait for a worker, not the run.
 func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
 	began := time.Now()
 	command, err := p.lookup(req.Command)

@@ -38,10 +38,11 @@ type factory struct {
 	starting    int
 	maxStarting int
 	violations  []string
+	method      string // how the next workers are started, for what they tell
 }
 
 func newFactory() *factory {
-	return &factory{plan: func(int) (time.Duration, error) { return 0, nil }}
+	return &factory{plan: func(int) (time.Duration, error) { return 0, nil }, method: "exec"}
 }
 
 // startsIn has every start take d.
@@ -80,6 +81,7 @@ func (f *factory) spawn(ctx context.Context, generation int, id uint64, progress
 	w := &fakeWorker{f: f, id: id, generation: generation, pid: pid, readyAfter: delay, done: make(chan struct{})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	w.method = f.method
 	f.workers = append(f.workers, w)
 	if f.stillborn {
 		w.crash()
@@ -164,12 +166,6 @@ func (f *factory) violate(format string, args ...any) {
 	f.violations = append(f.violations, fmt.Sprintf(format, args...))
 }
 
-// startFailure is the evidence of a worker that cannot start.
-var startFailure = &workerproc.StartError{Stage: "import app", Detail: "ModuleNotFoundError: No module named 'dspy'",
-	Exit: workerproc.Exit{Cause: workerproc.CauseCrash, Reason: "exited with code 1", Code: 1, StderrTail: []string{"no dspy"}}}
-
-func failing(int) (time.Duration, error) { return 0, startFailure }
-
 // fakeWorker is a worker in memory. It offers these commands: echo returns its args, sleep takes the time that its args
 // name, raise fails and stays healthy, crash dies, garble breaks the protocol, exit raises and then ends.
 type fakeWorker struct {
@@ -177,6 +173,7 @@ type fakeWorker struct {
 	id         uint64
 	generation int
 	pid        int
+	method     string
 	readyAfter time.Duration
 	done       chan struct{}
 
@@ -193,7 +190,7 @@ var commandNames = []string{"echo", "sleep", "raise", "crash", "garble", "exit"}
 func (w *fakeWorker) PID() int                  { return w.pid }
 func (w *fakeWorker) Done() <-chan struct{}     { return w.done }
 func (w *fakeWorker) HasHook(name string) bool  { return slices.Contains(w.f.hooks, name) }
-func (w *fakeWorker) StartMethod() string       { return "exec" }
+func (w *fakeWorker) StartMethod() string       { return w.method }
 func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
 
 func (w *fakeWorker) Commands() []workerproc.Command {

@@ -91,12 +91,6 @@ func (p *Pool) launchLocked(m *member, among map[uint64]*member) *member {
 	return m
 }
 
-// forgetLocked takes m out of the books.
-func (p *Pool) forgetLocked(m *member) {
-	delete(p.members, m.id)
-	delete(p.aside, m.id)
-}
-
 // start brings a worker up and hands it to its owner.
 func (p *Pool) start(m *member) {
 	defer m.cancel()
@@ -127,15 +121,19 @@ func (p *Pool) start(m *member) {
 	}
 	p.counts.started(worker)
 	p.learnLocked(worker.Commands())
+	p.learnMethodLocked(worker)
 	if m.session != nil {
 		p.begunLocked(m, nil)
 		p.fillLocked() // a lazy pool that was ready for the first time has spares now
+		p.giveUpLocked()
 		return
 	}
 	m.readyAt = time.Now()
 	m.limits = p.newLimits(m.readyAt)
 	p.offerLocked(m)
 	if m.freshCall != nil {
+		p.fillLocked()
+		p.giveUpLocked() // there may be fewer spares now
 		return
 	}
 	p.cfg.Log.Info("worker ready", "worker", m.id, "pid", m.pid, "ready_after_ms", worker.ReadyAfter().Milliseconds())
@@ -246,7 +244,7 @@ func (p *Pool) startFailedLocked(m *member, err error) {
 
 // giveUpLocked refuses those who wait, if that has become hopeless: there is not even a spare.
 func (p *Pool) giveUpLocked() {
-	p.fillLocked()
+	p.fillFromSparesLocked()
 	if p.hopelessLocked() {
 		p.queue.fail(p.crashLoopingLocked())
 	}
@@ -313,7 +311,8 @@ func (p *Pool) watch(m *member) {
 	p.removeIdleLocked(m)
 	p.forgetLocked(m)
 	running := m.running
-	p.ranLocked(m)                 // the time of the call that it died in, of which its caller does not know yet
+	p.ranLocked(m) // the time of the call that it died in, of which its caller does not know yet
+
 	if m.standsBy && !m.retiring { // else its place has been filled
 		p.vacant++
 	}
@@ -337,7 +336,8 @@ func (p *Pool) watch(m *member) {
 	case stillborn:
 		p.startFailedLocked(m, &workerproc.StartError{Stage: stageReady, Detail: "died before its first answer: " + exit.Reason, Exit: exit})
 	default:
-		p.giveUpLocked() // if it was the last worker, and died while the backoff runs
+		p.fillLocked()
+		p.giveUpLocked() // the last worker has died while the backoff runs
 	}
 	p.replaceWornLocked() // the next one, if it was one
 	p.offerIdleLocked()

@@ -95,7 +95,7 @@ func (m *member) ref() WorkerRef {
 	return WorkerRef{ID: m.id, PID: m.pid, Generation: m.generation}
 }
 
-// pooled reports whether m is a worker of the pool. The pool must have a spare among its members before it is one.
+// pooled reports whether m is a worker of the pool.
 func (m *member) pooled() bool { return m.session == nil && m.freshCall == nil && !m.spare }
 
 // owned reports whether m has an owner other than the pool. The start of a worker that has none is the pool's concern.

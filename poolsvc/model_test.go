@@ -62,7 +62,7 @@ func TestModel(t *testing.T) {
 				"crash":     m.doCrash,
 				"recycle":   m.doRecycle,
 				"look":      m.doLook,
-				"spares":    m.doSetSpares,
+				"method":    m.doChangeMethod,
 				"starts":    m.doChangeStarts,
 				"advance":   m.doAdvance,
 				"advanceMs": func(*rapid.T) { advance(ms) },
@@ -84,7 +84,7 @@ func newModel(t *rapid.T) *model {
 		c.Workers = rapid.IntRange(1, 3).Draw(t, "workers")
 		c.Lazy = rapid.Bool().Draw(t, "lazy")
 		c.LeaseReuse = rapid.Bool().Draw(t, "leaseReuse")
-		c.Spares = rapid.IntRange(0, 2).Draw(t, "spares")
+		c.Spares = rapid.IntRange(AutomaticSpares, 2).Draw(t, "spares")
 		c.MaxQueue = rapid.IntRange(0, 6).Draw(t, "maxQueue")
 		c.LeaseShare = rapid.SampledFrom([]float64{0.4, 1}).Draw(t, "leaseShare")
 		c.StartParallelism = rapid.IntRange(1, 3).Draw(t, "startParallelism")
@@ -212,9 +212,8 @@ func (m *model) doRecycle(t *rapid.T) {
 	synctest.Wait()
 }
 
-func (m *model) doSetSpares(t *rapid.T) {
-	m.p.SetSpares(rapid.IntRange(0, 2).Draw(t, "spares"))
-	synctest.Wait()
+func (m *model) doChangeMethod(t *rapid.T) {
+	m.f.setMethod(rapid.SampledFrom([]string{"exec", "fork"}).Draw(t, "method"))
 }
 
 func (m *model) doChangeStarts(t *rapid.T) {

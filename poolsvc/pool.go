@@ -72,7 +72,8 @@ func New(cfg Config) *Pool {
 		cfg: cfg, startedAt: time.Now(),
 		poolSlots: make(chan struct{}, cfg.StartParallelism), ownSlots: make(chan struct{}, cfg.StartParallelism),
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
-		members: map[uint64]*member{}, aside: map[uint64]*member{}, spares: cfg.Spares, leases: map[string]*lease{}, sessions: map[string]*session{},
+		members: map[uint64]*member{}, aside: map[uint64]*member{}, spares: max(0, cfg.Spares),
+		leases: map[string]*lease{}, sessions: map[string]*session{},
 		ended: newTombs(), lost: newTombs(), current: 1, counts: newCounters(),
 	}
 	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}

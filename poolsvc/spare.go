@@ -6,7 +6,8 @@ import (
 )
 
 // A spare is a ready worker without an owner. Whoever would start a worker and wait for it takes a spare instead, at
-// once, and the next spare is started behind it: the pool for a place that has come free, and a session that opens.
+// once, and the next spare is started behind it: the pool for a place that has come free, a session that opens, and a
+// fresh call.
 
 // everyoneLocked iterates over all workers: of the pool, of sessions, and aside of both.
 func (p *Pool) everyoneLocked() iter.Seq[*member] {
@@ -24,12 +25,22 @@ func (p *Pool) everyoneLocked() iter.Seq[*member] {
 	}
 }
 
-// SetSpares changes how many spares there are to be. Those that are too many stop.
-func (p *Pool) SetSpares(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.spares = n
-	p.giveUpLocked() // which fills
+// The automatic number of spares. A fork costs nothing worth saving and shares the memory of the app; other spares import
+// it each for themselves.
+const (
+	AutomaticSpares = -1 // for Config.Spares
+	forkedSpares    = 2
+)
+
+// learnMethodLocked sets the automatic number of spares by how the last worker was started.
+func (p *Pool) learnMethodLocked(worker Worker) {
+	if p.cfg.Spares != AutomaticSpares {
+		return
+	}
+	p.spares = 0
+	if worker.StartMethod() == "fork" {
+		p.spares = forkedSpares
+	}
 }
 
 // memberLocked finds a worker, whoever has it, or returns nil.
@@ -38,6 +49,12 @@ func (p *Pool) memberLocked(id uint64) *member {
 		return m
 	}
 	return p.aside[id]
+}
+
+// forgetLocked takes m out of the books.
+func (p *Pool) forgetLocked(m *member) {
+	delete(p.members, m.id)
+	delete(p.aside, m.id)
 }
 
 // takeSpareLocked returns a spare that is the caller's now, or nil. One that is still on its way up will be ready sooner

@@ -11,6 +11,13 @@ import (
 
 func spares(n int) func(*Config) { return func(c *Config) { c.Spares = n } }
 
+// setMethod changes how workers tell that they were started.
+func (f *factory) setMethod(method string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.method = method
+}
+
 // wantSpares checks how many spares wait for an owner.
 func wantSpares(t testing.TB, p *Pool, want int) {
 	t.Helper()
@@ -314,19 +321,16 @@ func TestDeadSpareIsNotTaken(t *testing.T) {
 func TestSparesThatAreTooManyLeave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
-		p := warmPool(t, f, spares(3))
-		wantSpares(t, p, 3)
-		p.SetSpares(1)
-		wantSpares(t, p, 1)
-		equal(t, "exits", p.Stats().Counts.Exits[ExitSpare], 2)
-		f.replan(startsIn(time.Second))
-		p.SetSpares(2)
-		p.SetSpares(0) // while one starts
+		p := warmPool(t, f, spares(AutomaticSpares))
+		equal(t, "workers", len(p.Stats().Members), 2)
+		f.setMethod("fork")
+		_ = p.Recycle(1)
+		wantSpares(t, p, 2)
+		f.setMethod("exec")
+		execute(p, in("u1", echo)).must(t) // takes a spare, and what is started for the next one cannot be forked
 		wantSpares(t, p, 0)
-		advance(time.Second)
-		wantSpares(t, p, 0)
-		equal(t, "exits", p.Stats().Counts.Exits[ExitSpare], 4)
 		wantCounts(t, p, "idle 2")
+		equal(t, "exits", p.Stats().Counts.Exits[ExitSpare], 2)
 	})
 }
 
