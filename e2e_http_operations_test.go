@@ -233,7 +233,7 @@ func TestCommandsAreDescribed(t *testing.T) {
 	}
 	text := func(s string) *string { return &s }
 	timeout := 20_000.0
-	want := client.Command{Name: "fail", Idempotent: true, TimeoutMs: &timeout, Parameters: []client.Parameter{
+	want := client.Command{Name: "fail", Idempotent: true, Isolation: client.CommandIsolationShared, TimeoutMs: &timeout, Parameters: []client.Parameter{
 		{Name: "code", Annotation: text("str")}, {Name: "status", Annotation: text("int")},
 		{Name: "more", Annotation: text("object"), Variadic: true},
 	}}

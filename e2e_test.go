@@ -113,11 +113,12 @@ func appFile(t *testing.T, app string) string {
 	return path
 }
 
-// launch starts a service without arranging for its end.
+// launch starts a service without arranging for its end. It has no spares unless a flag says so, since most tests count
+// processes.
 func launch(t *testing.T, app string, flags ...string) *instance {
 	t.Helper()
 	s := &instance{t: t, mark: "CHARMED_BY=" + strconv.FormatInt(time.Now().UnixNano(), 36), log: newLogBuffer(), exited: make(chan struct{})}
-	args := append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json", "--debug", "--workers=2"}, flags...)
+	args := append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json", "--debug", "--workers=2", "--spares=0"}, flags...)
 	if app != "" {
 		args = append(args, app)
 	}

@@ -140,7 +140,8 @@ func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) pools
 		MaxRequests: s.MaxRequests, MaxAge: s.MaxAge, MaxMemory: int64(s.MaxMemory), StartParallelism: s.StartParallelism,
 		MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,
-		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, LeaseReuse: s.LeaseReuse, SessionIdle: s.SessionIdle,
+		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, LeaseReuse: s.LeaseReuse,
+		Spares: s.Spares, SessionIdle: s.SessionIdle,
 		SessionLifetime: s.SessionLifetime, MaxSessions: s.MaxSessions, Log: log,
 	}
 }

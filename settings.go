@@ -33,6 +33,7 @@ type settings struct {
 	MaxAge           time.Duration `default:"0s" validate:"min=0" help:"Replace a worker of the pool after about this long; 0 never."`
 	MaxMemory        size          `default:"0B" validate:"min=0" help:"Replace a worker of the pool that has about this much memory of its own; 0 never."`
 	StartParallelism int           `default:"0" validate:"min=0,max=1000" help:"Workers that start at the same time; 0 means one for each CPU, at least 2."`
+	Spares           int           `default:"-1" validate:"min=-1,max=1000" help:"Ready workers kept beside the pool, to replace one or open a session at once; -1 means 2 where workers are forked, else 0."`
 	MinReady         int           `default:"1" validate:"min=0" help:"Workers that must be up for the service to be ready."`
 	Lazy             bool          `help:"Start workers when requests need them."`
 	CheckoutTimeout  time.Duration `default:"5s" validate:"min=0" help:"Wait for a worker."`

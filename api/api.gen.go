@@ -23,6 +23,18 @@ const (
 	CheckoutResponseTypeSession   CheckoutResponseType = "session"
 )
 
+// Defines values for CommandIsolation.
+const (
+	CommandIsolationFresh  CommandIsolation = "fresh"
+	CommandIsolationShared CommandIsolation = "shared"
+)
+
+// Defines values for ExecuteRequestIsolation.
+const (
+	ExecuteRequestIsolationFresh  ExecuteRequestIsolation = "fresh"
+	ExecuteRequestIsolationShared ExecuteRequestIsolation = "shared"
+)
+
 // Defines values for HealthStartMethod.
 const (
 	HealthStartMethodExec HealthStartMethod = "exec"
@@ -104,6 +116,7 @@ const (
 	WorkerStateBusy     WorkerState = "busy"
 	WorkerStateIdle     WorkerState = "idle"
 	WorkerStateLeased   WorkerState = "leased"
+	WorkerStateSpare    WorkerState = "spare"
 	WorkerStateStarting WorkerState = "starting"
 	WorkerStateStopping WorkerState = "stopping"
 )
@@ -113,6 +126,7 @@ const (
 	WorkerStackStateBusy     WorkerStackState = "busy"
 	WorkerStackStateIdle     WorkerStackState = "idle"
 	WorkerStackStateLeased   WorkerStackState = "leased"
+	WorkerStackStateSpare    WorkerStackState = "spare"
 	WorkerStackStateStarting WorkerStackState = "starting"
 	WorkerStackStateStopping WorkerStackState = "stopping"
 )
@@ -158,12 +172,18 @@ type CheckoutResponseType string
 // Command defines model for Command.
 type Command struct {
 	// Doc The docstring.
-	Doc        string      `json:"doc"`
-	Idempotent bool        `json:"idempotent"`
-	Name       string      `json:"name"`
-	Parameters []Parameter `json:"parameters"`
-	TimeoutMs  *float64    `json:"timeout_ms,omitempty"`
+	Doc        string `json:"doc"`
+	Idempotent bool   `json:"idempotent"`
+
+	// Isolation With `fresh` each call has a worker of its own, which is stopped after it.
+	Isolation  CommandIsolation `json:"isolation"`
+	Name       string           `json:"name"`
+	Parameters []Parameter      `json:"parameters"`
+	TimeoutMs  *float64         `json:"timeout_ms,omitempty"`
 }
+
+// CommandIsolation With `fresh` each call has a worker of its own, which is stopped after it.
+type CommandIsolation string
 
 // CommandList defines model for CommandList.
 type CommandList struct {
@@ -211,14 +231,22 @@ type ExecuteRequest struct {
 	Args jsontext.Value `json:"args,omitempty" validate:"omitempty,json_object"`
 
 	// CheckoutTimeoutMs Bounds the wait for a worker; 0 does not wait. Default is the service's checkout timeout.
-	CheckoutTimeoutMs *float64   `json:"checkout_timeout_ms,omitempty" validate:"omitnil,min=0,max=3600000"`
-	Command           string     `json:"command" validate:"required,min=1,max=128"`
-	LeaseID           *string    `json:"lease_id,omitempty" validate:"omitnil,min=1,max=64"`
-	SessionID         *SessionID `json:"session_id,omitempty" validate:"omitnil,min=1,max=128,pattern=SessionId"`
+	CheckoutTimeoutMs *float64 `json:"checkout_timeout_ms,omitempty" validate:"omitnil,min=0,max=3600000"`
+	Command           string   `json:"command" validate:"required,min=1,max=128"`
+
+	// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+	// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+	Isolation *ExecuteRequestIsolation `json:"isolation,omitempty" validate:"omitnil,oneof=shared fresh"`
+	LeaseID   *string                  `json:"lease_id,omitempty" validate:"omitnil,min=1,max=64"`
+	SessionID *SessionID               `json:"session_id,omitempty" validate:"omitnil,min=1,max=128,pattern=SessionId"`
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty" validate:"omitnil,gt=0,max=86400000"`
 }
+
+// ExecuteRequestIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+type ExecuteRequestIsolation string
 
 // ExecuteResponse defines model for ExecuteResponse.
 type ExecuteResponse struct {
@@ -278,7 +306,8 @@ type Health struct {
 	UptimeMs float64         `json:"uptime_ms"`
 	Version  string          `json:"version"`
 
-	// Workers Workers of the pool by state; size is the sum of the others. Workers of sessions are not in it.
+	// Workers Workers of the pool by state; size is the sum of the others but `spare`, which counts ready workers that are of
+	// no pool and no session yet. Workers of sessions and of fresh calls are not in it.
 	Workers WorkerCounts `json:"workers"`
 
 	// Zygote The process that has imported the app and forks workers of it.
@@ -466,7 +495,8 @@ type Stats struct {
 	// WorkerStarts Counts since the start, by outcome or reason.
 	WorkerStarts CountByName `json:"worker_starts"`
 
-	// Workers Workers of the pool by state; size is the sum of the others. Workers of sessions are not in it.
+	// Workers Workers of the pool by state; size is the sum of the others but `spare`, which counts ready workers that are of
+	// no pool and no session yet. Workers of sessions and of fresh calls are not in it.
 	Workers WorkerCounts `json:"workers"`
 }
 
@@ -528,9 +558,12 @@ type Worker struct {
 	StartMethod *WorkerStartMethod `json:"start_method,omitempty"`
 
 	// StartStage What a starting worker said last, for instance `import app`.
-	StartStage *string     `json:"start_stage,omitempty"`
-	StartedAt  time.Time   `json:"started_at"`
-	State      WorkerState `json:"state"`
+	StartStage *string   `json:"start_stage,omitempty"`
+	StartedAt  time.Time `json:"started_at"`
+
+	// State A `spare` is ready and has no owner yet. A worker that is busy and runs nothing stands by for a fresh call,
+	// which has its place and runs in a worker of its own.
+	State WorkerState `json:"state"`
 
 	// Usage What the process takes of the machine, without the processes that it has started. Absent while it starts, and where
 	// the system does not tell.
@@ -540,15 +573,18 @@ type Worker struct {
 // WorkerStartMethod Absent while it starts.
 type WorkerStartMethod string
 
-// WorkerState defines model for Worker.State.
+// WorkerState A `spare` is ready and has no owner yet. A worker that is busy and runs nothing stands by for a fresh call,
+// which has its place and runs in a worker of its own.
 type WorkerState string
 
-// WorkerCounts Workers of the pool by state; size is the sum of the others. Workers of sessions are not in it.
+// WorkerCounts Workers of the pool by state; size is the sum of the others but `spare`, which counts ready workers that are of
+// no pool and no session yet. Workers of sessions and of fresh calls are not in it.
 type WorkerCounts struct {
 	Busy     int64 `json:"busy"`
 	Idle     int64 `json:"idle"`
 	Leased   int64 `json:"leased"`
 	Size     int64 `json:"size"`
+	Spare    int64 `json:"spare"`
 	Starting int64 `json:"starting"`
 	Stopping int64 `json:"stopping"`
 }

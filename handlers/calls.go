@@ -21,9 +21,14 @@ func (s *Server) Execute(w http.ResponseWriter, r *http.Request) error {
 	if req.LeaseID != nil && req.SessionID != nil {
 		return invalidBody(api.FieldError{Pointer: "/session_id", Detail: "excludes /lease_id"})
 	}
+	isolation := value(req.Isolation)
+	if fresh := isolation == api.ExecuteRequestIsolationFresh; fresh && (req.LeaseID != nil || req.SessionID != nil) {
+		return invalidBody(api.FieldError{Pointer: "/isolation", Detail: "fresh excludes /lease_id and /session_id"})
+	}
 	x := exchangeOf(r)
 	result, err := s.pool.Execute(r.Context(), poolsvc.Request{
 		Command: req.Command, Args: req.Args, LeaseID: value(req.LeaseID), SessionID: value(req.SessionID),
+		Fresh:   isolation == api.ExecuteRequestIsolationFresh,
 		Timeout: duration(req.TimeoutMs), CheckoutTimeout: duration(req.CheckoutTimeoutMs),
 		RequestID: x.requestID, Traceparent: traceparent(r),
 	})
@@ -80,7 +85,11 @@ func (s *Server) ListCommands(w http.ResponseWriter, _ *http.Request) error {
 	}
 	list := api.CommandList{Commands: []api.Command{}, Generation: 1}
 	for _, c := range commands {
-		row := api.Command{Name: c.Name, Doc: c.Doc, Parameters: []api.Parameter{}, Idempotent: c.Idempotent, TimeoutMs: some(c.TimeoutMs)}
+		row := api.Command{Name: c.Name, Doc: c.Doc, Parameters: []api.Parameter{}, Idempotent: c.Idempotent, TimeoutMs: some(c.TimeoutMs),
+			Isolation: api.CommandIsolationShared}
+		if c.Fresh() {
+			row.Isolation = api.CommandIsolationFresh
+		}
 		for _, p := range c.Parameters {
 			row.Parameters = append(row.Parameters, api.Parameter{Name: p.Name, Required: p.Required, Variadic: p.Variadic, Annotation: some(p.Annotation)})
 		}

@@ -13,7 +13,8 @@ type collector struct {
 	pool    *poolsvc.Pool
 	version string
 
-	workers, workersMin, workersMax, workersTarget, queueLength, queueLimit, oldestWait, queueWait, checkouts, emptyCheckouts, busy,
+	workers, workersMin, workersMax, workersTarget, spares, sparesLimit, queueLength, queueLimit, oldestWait, queueWait, checkouts,
+	emptyCheckouts, busy,
 	executions, runTime, starts, startTime, exits, backoff, leases, leaseEvents, leaseExpired, sessions, sessionLimit,
 	sessionEvents, ready, build *prometheus.Desc
 }
@@ -28,6 +29,8 @@ func newCollector(pool *poolsvc.Pool, version string) *collector {
 		workersMin:     desc("pool_workers_min", "Smallest size of the pool."),
 		workersMax:     desc("pool_workers_max", "Largest size of the pool."),
 		workersTarget:  desc("pool_workers_target", "Size that the pool should have now."),
+		spares:         desc("pool_spares", "Ready workers without an owner, beside the pool."),
+		sparesLimit:    desc("pool_spares_limit", "Spares that there are to be."),
 		queueLength:    desc("pool_queue_length", "Requests that wait for a worker of the pool."),
 		queueLimit:     desc("pool_queue_limit", "Most requests that may wait."),
 		oldestWait:     desc("pool_queue_oldest_wait_seconds", "How long the first in the queue has waited."),
@@ -70,6 +73,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.workersMin, float64(s.Limits.MinWorkers))
 	gauge(c.workersMax, float64(s.Limits.Workers))
 	gauge(c.workersTarget, float64(s.Target))
+	gauge(c.spares, float64(s.Workers.Spare))
+	gauge(c.sparesLimit, float64(s.Limits.Spares))
 	gauge(c.queueLength, float64(s.Queue.Length))
 	gauge(c.queueLimit, float64(s.Queue.Limit))
 	gauge(c.oldestWait, s.Queue.OldestWait.Seconds())

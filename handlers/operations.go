@@ -41,7 +41,7 @@ func byName[K ~string](counts map[K]int64) api.CountByName {
 
 func workerCounts(c poolsvc.WorkerCounts) api.WorkerCounts {
 	return api.WorkerCounts{Size: int64(c.Size), Starting: int64(c.Starting), Idle: int64(c.Idle), Busy: int64(c.Busy),
-		Leased: int64(c.Leased), Stopping: int64(c.Stopping)}
+		Leased: int64(c.Leased), Stopping: int64(c.Stopping), Spare: int64(c.Spare)}
 }
 
 func queue(q poolsvc.QueueStats) api.Queue {

@@ -28,6 +28,18 @@ const (
 	CheckoutResponseTypeSession   CheckoutResponseType = "session"
 )
 
+// Defines values for CommandIsolation.
+const (
+	CommandIsolationFresh  CommandIsolation = "fresh"
+	CommandIsolationShared CommandIsolation = "shared"
+)
+
+// Defines values for ExecuteRequestIsolation.
+const (
+	ExecuteRequestIsolationFresh  ExecuteRequestIsolation = "fresh"
+	ExecuteRequestIsolationShared ExecuteRequestIsolation = "shared"
+)
+
 // Defines values for HealthStartMethod.
 const (
 	HealthStartMethodExec HealthStartMethod = "exec"
@@ -109,6 +121,7 @@ const (
 	WorkerStateBusy     WorkerState = "busy"
 	WorkerStateIdle     WorkerState = "idle"
 	WorkerStateLeased   WorkerState = "leased"
+	WorkerStateSpare    WorkerState = "spare"
 	WorkerStateStarting WorkerState = "starting"
 	WorkerStateStopping WorkerState = "stopping"
 )
@@ -118,6 +131,7 @@ const (
 	WorkerStackStateBusy     WorkerStackState = "busy"
 	WorkerStackStateIdle     WorkerStackState = "idle"
 	WorkerStackStateLeased   WorkerStackState = "leased"
+	WorkerStackStateSpare    WorkerStackState = "spare"
 	WorkerStackStateStarting WorkerStackState = "starting"
 	WorkerStackStateStopping WorkerStackState = "stopping"
 )
@@ -163,12 +177,18 @@ type CheckoutResponseType string
 // Command defines model for Command.
 type Command struct {
 	// Doc The docstring.
-	Doc        string      `json:"doc"`
-	Idempotent bool        `json:"idempotent"`
-	Name       string      `json:"name"`
-	Parameters []Parameter `json:"parameters"`
-	TimeoutMs  *float64    `json:"timeout_ms,omitempty"`
+	Doc        string `json:"doc"`
+	Idempotent bool   `json:"idempotent"`
+
+	// Isolation With `fresh` each call has a worker of its own, which is stopped after it.
+	Isolation  CommandIsolation `json:"isolation"`
+	Name       string           `json:"name"`
+	Parameters []Parameter      `json:"parameters"`
+	TimeoutMs  *float64         `json:"timeout_ms,omitempty"`
 }
+
+// CommandIsolation With `fresh` each call has a worker of its own, which is stopped after it.
+type CommandIsolation string
 
 // CommandList defines model for CommandList.
 type CommandList struct {
@@ -216,14 +236,22 @@ type ExecuteRequest struct {
 	Args json.RawMessage `json:"args,omitempty"`
 
 	// CheckoutTimeoutMs Bounds the wait for a worker; 0 does not wait. Default is the service's checkout timeout.
-	CheckoutTimeoutMs *float64   `json:"checkout_timeout_ms,omitempty"`
-	Command           string     `json:"command"`
-	LeaseID           *string    `json:"lease_id,omitempty"`
-	SessionID         *SessionID `json:"session_id,omitempty"`
+	CheckoutTimeoutMs *float64 `json:"checkout_timeout_ms,omitempty"`
+	Command           string   `json:"command"`
+
+	// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+	// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+	Isolation *ExecuteRequestIsolation `json:"isolation,omitempty"`
+	LeaseID   *string                  `json:"lease_id,omitempty"`
+	SessionID *SessionID               `json:"session_id,omitempty"`
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
 }
+
+// ExecuteRequestIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+type ExecuteRequestIsolation string
 
 // ExecuteResponse defines model for ExecuteResponse.
 type ExecuteResponse struct {
@@ -283,7 +311,8 @@ type Health struct {
 	UptimeMs float64         `json:"uptime_ms"`
 	Version  string          `json:"version"`
 
-	// Workers Workers of the pool by state; size is the sum of the others. Workers of sessions are not in it.
+	// Workers Workers of the pool by state; size is the sum of the others but `spare`, which counts ready workers that are of
+	// no pool and no session yet. Workers of sessions and of fresh calls are not in it.
 	Workers WorkerCounts `json:"workers"`
 
 	// Zygote The process that has imported the app and forks workers of it.
@@ -471,7 +500,8 @@ type Stats struct {
 	// WorkerStarts Counts since the start, by outcome or reason.
 	WorkerStarts CountByName `json:"worker_starts"`
 
-	// Workers Workers of the pool by state; size is the sum of the others. Workers of sessions are not in it.
+	// Workers Workers of the pool by state; size is the sum of the others but `spare`, which counts ready workers that are of
+	// no pool and no session yet. Workers of sessions and of fresh calls are not in it.
 	Workers WorkerCounts `json:"workers"`
 }
 
@@ -533,9 +563,12 @@ type Worker struct {
 	StartMethod *WorkerStartMethod `json:"start_method,omitempty"`
 
 	// StartStage What a starting worker said last, for instance `import app`.
-	StartStage *string     `json:"start_stage,omitempty"`
-	StartedAt  time.Time   `json:"started_at"`
-	State      WorkerState `json:"state"`
+	StartStage *string   `json:"start_stage,omitempty"`
+	StartedAt  time.Time `json:"started_at"`
+
+	// State A `spare` is ready and has no owner yet. A worker that is busy and runs nothing stands by for a fresh call,
+	// which has its place and runs in a worker of its own.
+	State WorkerState `json:"state"`
 
 	// Usage What the process takes of the machine, without the processes that it has started. Absent while it starts, and where
 	// the system does not tell.
@@ -545,15 +578,18 @@ type Worker struct {
 // WorkerStartMethod Absent while it starts.
 type WorkerStartMethod string
 
-// WorkerState defines model for Worker.State.
+// WorkerState A `spare` is ready and has no owner yet. A worker that is busy and runs nothing stands by for a fresh call,
+// which has its place and runs in a worker of its own.
 type WorkerState string
 
-// WorkerCounts Workers of the pool by state; size is the sum of the others. Workers of sessions are not in it.
+// WorkerCounts Workers of the pool by state; size is the sum of the others but `spare`, which counts ready workers that are of
+// no pool and no session yet. Workers of sessions and of fresh calls are not in it.
 type WorkerCounts struct {
 	Busy     int64 `json:"busy"`
 	Idle     int64 `json:"idle"`
 	Leased   int64 `json:"leased"`
 	Size     int64 `json:"size"`
+	Spare    int64 `json:"spare"`
 	Starting int64 `json:"starting"`
 	Stopping int64 `json:"stopping"`
 }
@@ -739,9 +775,10 @@ type ClientInterface interface {
 
 	// CheckoutWithBody Lease a worker, or open or attach to a session
 	//
-	// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-	// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-	// ends by release, or by itself at `expires_at` unless it is renewed.
+	// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+	// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+	// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+	// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -750,9 +787,10 @@ type ClientInterface interface {
 
 	// Checkout Lease a worker, or open or attach to a session
 	//
-	// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-	// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-	// ends by release, or by itself at `expires_at` unless it is renewed.
+	// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+	// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+	// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+	// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -792,7 +830,8 @@ type ClientInterface interface {
 	// ExecuteWithBody Run a command
 	//
 	// Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-	// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+	// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
 	// Takes any type of body and a specified content type.
@@ -803,7 +842,8 @@ type ClientInterface interface {
 	// Execute Run a command
 	//
 	// Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-	// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+	// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
 	// Takes a body of the `application/json` content type.
@@ -902,9 +942,10 @@ type ClientInterface interface {
 
 // CheckoutWithBody Lease a worker, or open or attach to a session
 //
-// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-// ends by release, or by itself at `expires_at` unless it is renewed.
+// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 //
 // Takes any type of body and a specified content type.
 //
@@ -923,9 +964,10 @@ func (c *Client) CheckoutWithBody(ctx context.Context, contentType string, body 
 
 // Checkout Lease a worker, or open or attach to a session
 //
-// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-// ends by release, or by itself at `expires_at` unless it is renewed.
+// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1015,7 +1057,8 @@ func (c *Client) ListCommands(ctx context.Context, reqEditors ...RequestEditorFn
 // ExecuteWithBody Run a command
 //
 // Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+// has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
 // Takes any type of body and a specified content type.
@@ -1036,7 +1079,8 @@ func (c *Client) ExecuteWithBody(ctx context.Context, contentType string, body i
 // Execute Run a command
 //
 // Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+// has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
 // Takes a body of the `application/json` content type.
@@ -1983,9 +2027,10 @@ type ClientWithResponsesInterface interface {
 
 	// CheckoutWithBodyWithResponse Lease a worker, or open or attach to a session
 	//
-	// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-	// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-	// ends by release, or by itself at `expires_at` unless it is renewed.
+	// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+	// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+	// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+	// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -1994,9 +2039,10 @@ type ClientWithResponsesInterface interface {
 
 	// CheckoutWithResponse Lease a worker, or open or attach to a session
 	//
-	// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-	// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-	// ends by release, or by itself at `expires_at` unless it is renewed.
+	// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+	// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+	// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+	// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2040,7 +2086,8 @@ type ClientWithResponsesInterface interface {
 	// ExecuteWithBodyWithResponse Run a command
 	//
 	// Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-	// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+	// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2051,7 +2098,8 @@ type ClientWithResponsesInterface interface {
 	// ExecuteWithResponse Run a command
 	//
 	// Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-	// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+	// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
@@ -3423,9 +3471,10 @@ func (r GetWorkerStackReply) StatusCode() int {
 
 // CheckoutWithBodyWithResponse Lease a worker, or open or attach to a session
 //
-// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-// ends by release, or by itself at `expires_at` unless it is renewed.
+// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3440,9 +3489,10 @@ func (c *ClientWithResponses) CheckoutWithBodyWithResponse(ctx context.Context, 
 
 // CheckoutWithResponse Lease a worker, or open or attach to a session
 //
-// `anonymous` takes a pooled worker for exclusive use; `session` opens the session, or attaches to it
-// when it is alive, and holds it. Waits up to `timeout_ms` in a first-in, first-out queue. The lease
-// ends by release, or by itself at `expires_at` unless it is renewed.
+// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
+// lease ends, so that nothing leaks to the next holder, unless the service has `--lease-reuse`. `session`
+// opens the session, or attaches to it when it is alive, and holds it. Waits up to `timeout_ms` in a first-in,
+// first-out queue. The lease ends by release, or by itself at `expires_at` unless it is renewed.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3516,7 +3566,8 @@ func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, reqE
 // ExecuteWithBodyWithResponse Run a command
 //
 // Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+// has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -3533,7 +3584,8 @@ func (c *ClientWithResponses) ExecuteWithBodyWithResponse(ctx context.Context, c
 // ExecuteWithResponse Run a command
 //
 // Runs `command` on the lease `lease_id`, in the session `session_id` (created when new), or on any
-// pooled worker. `lease_id` and `session_id` exclude each other. The call has exactly one answer.
+// pooled worker. `lease_id` and `session_id` exclude each other. A fresh call (`isolation`, here or of the command)
+// has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
