@@ -79,11 +79,11 @@ func executeResponse(requestID string, result poolsvc.Result, total time.Duratio
 
 // ListCommands answers GET /commands.
 func (s *Server) ListCommands(w http.ResponseWriter, _ *http.Request) error {
-	commands, err := s.pool.Commands()
+	commands, generation, err := s.pool.Commands()
 	if err != nil {
 		return err
 	}
-	list := api.CommandList{Commands: []api.Command{}, Generation: 1}
+	list := api.CommandList{Commands: []api.Command{}, Generation: int64(generation)}
 	for _, c := range commands {
 		row := api.Command{Name: c.Name, Doc: c.Doc, Parameters: []api.Parameter{}, Idempotent: c.Idempotent, TimeoutMs: some(c.TimeoutMs),
 			Isolation: api.CommandIsolationShared}

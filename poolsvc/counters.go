@@ -11,6 +11,7 @@ type Counts struct {
 	Checkouts  map[string]int64 // by outcome
 	Executions map[string]int64 // by outcome
 	Starts     map[string]int64 // by result
+	Reloads    map[string]int64 // by result
 	Exits      map[ExitReason]int64
 	QueueWait  map[string]Histogram // by outcome
 	RunTime    map[string]Histogram // by outcome
@@ -27,11 +28,11 @@ type Counts struct {
 
 // counters are the totals that a pool keeps. Pool.mu guards them.
 type counters struct {
-	checkouts, executions map[string]int64
-	starts                map[Start]int64
-	exits                 map[ExitReason]int64
-	queueWait, runTime    map[string]*histogram
-	startTime             map[StartPhase]*histogram
+	checkouts, executions, reloads map[string]int64
+	starts                         map[Start]int64
+	exits                          map[ExitReason]int64
+	queueWait, runTime             map[string]*histogram
+	startTime                      map[StartPhase]*histogram
 
 	leasesGranted, leasesReleased, leasesExpired, leasesLost      int64
 	sessionsCreated, sessionsEnded, sessionsExpired, sessionsLost int64
@@ -48,7 +49,7 @@ var (
 )
 
 func newCounters() counters {
-	c := counters{checkouts: map[string]int64{}, executions: map[string]int64{}, starts: map[Start]int64{}, exits: map[ExitReason]int64{},
+	c := counters{checkouts: map[string]int64{}, executions: map[string]int64{}, reloads: map[string]int64{}, starts: map[Start]int64{}, exits: map[ExitReason]int64{},
 		queueWait: map[string]*histogram{}, runTime: map[string]*histogram{}, startTime: map[StartPhase]*histogram{}}
 	for _, name := range checkoutOutcomes {
 		c.checkouts[name] = 0
@@ -58,6 +59,9 @@ func newCounters() counters {
 		c.runTime[name] = &histogram{}
 	}
 	c.prepareStarts()
+	for _, name := range startResults {
+		c.reloads[name] = 0
+	}
 	for _, reason := range exitReasons {
 		c.exits[reason] = 0
 	}
@@ -110,7 +114,7 @@ func (c *counters) execution(outcome string, run time.Duration) {
 
 func (c *counters) snapshot() Counts {
 	out := Counts{
-		Checkouts: maps.Clone(c.checkouts), Executions: maps.Clone(c.executions), Exits: maps.Clone(c.exits),
+		Checkouts: maps.Clone(c.checkouts), Executions: maps.Clone(c.executions), Reloads: maps.Clone(c.reloads), Exits: maps.Clone(c.exits),
 		QueueWait: map[string]Histogram{}, RunTime: map[string]Histogram{},
 		LeasesGranted: c.leasesGranted, LeasesReleased: c.leasesReleased, LeasesExpired: c.leasesExpired, LeasesLost: c.leasesLost,
 		SessionsCreated: c.sessionsCreated, SessionsEnded: c.sessionsEnded, SessionsExpired: c.sessionsExpired, SessionsLost: c.sessionsLost,

@@ -39,7 +39,7 @@ func TestCrashLoopRefusesAtOnceAndSaysWhy(t *testing.T) {
 		}
 		_, err := checkout(p, CheckoutRequest{}).wait()
 		refused(t, err, ErrCrashLooping)
-		_, err = p.Commands()
+		_, _, err = p.Commands()
 		refused(t, err, ErrCrashLooping)
 		equal(t, "ready", p.Stats().Ready, false)
 		equal(t, "attempts", len(f.starts()), 2)

@@ -20,6 +20,9 @@
 // that has reached a limit of calls, age or memory is replaced: it serves until its replacement is ready, and a tenth of the
 // pool is replaced at a time. Workers of sessions have no such limits, for a session is a process.
 //
+// Every worker runs a generation of the app's code. A reload brings up one worker of the next generation beside the pool.
+// When it is ready all starts are of that generation, and older workers of the pool are replaced like those at a limit.
+//
 // # Locks
 //
 // There is one: Pool.mu. It guards the pool, its queue, leases and sessions, so that a snapshot is consistent and no
@@ -35,6 +38,7 @@
 //   - measure: one, if memory is limited; looks at the memory of workers. Ends with the pool's context.
 //   - start: one for each starting worker; ends when the worker is ready or dead, which the context hastens.
 //   - begin: one for each session that took a spare, while its start hook runs.
+//   - retire: one for each generation that is over; ends when Config.Retire returns.
 //   - watch: one for each live worker; ends with its process.
 //   - stop: one for each stopping worker; ends after the grace at the latest.
 //

@@ -24,6 +24,7 @@ var (
 	ErrSessionLost     = errors.New("the session's process is gone")
 	ErrUnknownCommand  = errors.New("no such command")
 	ErrWorkerNotFound  = errors.New("no such worker")
+	ErrReloadRunning   = errors.New("another reload is starting its first worker")
 	ErrNoStack         = errors.New("the worker gives no stack")
 	ErrNotRecyclable   = errors.New("the worker is not one of the pool")
 	ErrNotShared       = errors.New("a fresh call has a worker of its own, so it takes no lease and no session")

@@ -36,7 +36,7 @@ type Result struct {
 // begin is tried on another worker; one that may have begun never is. ctx ends the wait for a worker, not the run.
 func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
 	began := time.Now()
-	command, err := p.lookup(req.Command)
+	command, err := p.lookup(req)
 	if err != nil {
 		return Result{}, err
 	}
@@ -86,12 +86,13 @@ func hasNotBegun(err error) bool {
 	return errors.As(err, &crash) && !crash.Started
 }
 
-// lookup finds a command by name. As long as no worker has been ready any name may exist.
-func (p *Pool) lookup(name string) (workerproc.Command, error) {
+// lookup finds the command that req names. As long as no worker has been ready any name may exist.
+func (p *Pool) lookup(req Request) (workerproc.Command, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	command, ok := p.commands[name]
-	if !ok && p.commands != nil {
+	commands := p.commandsForLocked(req)
+	command, ok := commands[req.Command]
+	if !ok && commands != nil {
 		return command, ErrUnknownCommand
 	}
 	return command, nil
@@ -123,11 +124,15 @@ func (p *Pool) hold(ctx context.Context, req Request, deadline time.Time) (held,
 		m, ref, err := p.acquireSession(ctx, sessionUse{id: req.SessionID, by: RequestRef{req.RequestID, req.Traceparent}, limit: limit})
 		return held{m: m, session: ref}, err
 	default:
-		m, err := p.acquire(ctx, false, limit)
-		if err == nil && req.Fresh {
-			return p.holdFresh(ctx, m, req.Command, deadline)
+		if !req.Fresh {
+			m, err := p.acquire(ctx, false, req.Command, limit)
+			return held{m: m}, err
 		}
-		return held{m: m}, err
+		stand, err := p.acquire(ctx, false, "", limit) // which does not run the call, so any will do
+		if err != nil {
+			return held{}, err
+		}
+		return p.holdFresh(ctx, stand, req.Command, deadline)
 	}
 }
 

@@ -19,9 +19,10 @@ type factory struct {
 	hooks     []string
 	deathLag  time.Duration // between the end of a worker's health and that of its process
 	hook      func(w *fakeWorker, c *workerproc.Call) error
-	timeouts  map[string]time.Duration // of commands
-	isolation map[string]string        // of commands
-	stillborn bool                     // workers die as they come up
+	timeouts  map[string]time.Duration      // of commands
+	isolation map[string]string             // of commands
+	offers    func(generation int) []string // commands beside those that all workers have; nil for none
+	stillborn bool                          // workers die as they come up
 	usage     func(w *fakeWorker) (workerproc.Usage, error)
 
 	stackTime time.Duration // that a stack takes
@@ -101,17 +102,6 @@ func (f *factory) renewed() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.renewals
-}
-
-// retire is a Config.Retire.
-func (f *factory) retire(generation int) {
-	f.mu.Lock()
-	again := slices.Contains(f.retired, generation)
-	f.retired = append(f.retired, generation)
-	f.mu.Unlock()
-	if again {
-		f.violate("generation %d was retired again", generation)
-	}
 }
 
 // replan changes how workers start.
@@ -195,7 +185,7 @@ func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
 
 func (w *fakeWorker) Commands() []workerproc.Command {
 	var out []workerproc.Command
-	for _, name := range commandNames {
+	for _, name := range w.names() {
 		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds()), Isolation: w.f.isolation[name]})
 	}
 	return out
@@ -246,6 +236,9 @@ func (w *fakeWorker) run(c *workerproc.Call) (workerproc.Reply, error) {
 			return workerproc.Reply{}, nil
 		}
 		return workerproc.Reply{}, w.f.hook(w, c)
+	}
+	if !slices.Contains(w.names(), c.Command) {
+		return workerproc.Reply{}, &workerproc.CommandError{Kind: workerproc.KindUnknownCommand}
 	}
 	switch c.Command {
 	case "sleep":

@@ -21,7 +21,13 @@ func (p *Pool) targetLocked() int {
 		}
 	}
 	wanted := p.queue.len() - p.queue.leases + min(p.queue.leases, p.cfg.LeaseLimit-p.leased)
-	return min(p.cfg.Workers, held+max(0, wanted-len(p.idle)))
+	idle := 0 // that fit whoever waits
+	for _, m := range p.idle {
+		if !m.retiring && m.generation == p.current {
+			idle++
+		}
+	}
+	return min(p.cfg.Workers, held+max(0, wanted-idle))
 }
 
 // fillLocked starts as many workers as are missing. After failures it starts one at a time, and not before the backoff
@@ -81,7 +87,8 @@ func (p *Pool) startLocked(owner *session) *member {
 // launchLocked begins to start m, one of those among.
 func (p *Pool) launchLocked(m *member, among map[uint64]*member) *member {
 	p.lastID++
-	m.id, m.generation, m.state, m.stage, m.spawnedAt, m.end = p.lastID, p.current, StateStarting, stageQueued, time.Now(), &Ended{}
+	m.id, m.generation, m.commands, m.state, m.stage = p.lastID, p.current, p.commands, StateStarting, stageQueued
+	m.spawnedAt, m.end = time.Now(), &Ended{}
 	if m.pooled() {
 		p.settleLocked(m)
 	}
@@ -100,11 +107,19 @@ func (p *Pool) start(m *member) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.retireGenerationsLocked()
 	if worker == nil {
 		p.forgetLocked(m)
 		switch {
+		case m.first:
+			p.rollBackLocked(m, err)
+			return
 		case err == errNotNow:
 			p.giveUpLocked()
+			return
+		case !m.owned() && m.generation < p.current: // given up, or its failure no longer matters
+			p.fillLocked()
+			p.rolledLocked()
 			return
 		case m.session != nil && m.session.over, m.freshCall != nil && m.freshCall.queue.len() == 0: // nobody waits for it any more
 			return
@@ -119,53 +134,66 @@ func (p *Pool) start(m *member) {
 		p.begunLocked(m, err)
 		return
 	}
-	p.counts.started(worker)
-	p.learnLocked(worker.Commands())
-	p.learnMethodLocked(worker)
+	p.upLocked(m)
+}
+
+// upLocked hands m, whose start is over, to its owner.
+func (p *Pool) upLocked(m *member) {
+	p.counts.started(m.worker)
+	if m.session == nil { // else it is ready when the session is
+		m.readyAt = time.Now()
+		m.limits = p.newLimits(m.readyAt)
+	}
+	if m.first && !p.switchLocked(m) {
+		return
+	}
+	p.learnLocked(m)
+	p.learnMethodLocked(m.worker)
 	if m.session != nil {
 		p.begunLocked(m, nil)
-		p.fillLocked() // a lazy pool that was ready for the first time has spares now
-		p.giveUpLocked()
+	} else {
+		p.offerLocked(m)
+	}
+	if m.owned() {
+		p.fillLocked()   // a lazy pool that was ready for the first time has spares now
+		p.giveUpLocked() // or there may be fewer
 		return
 	}
-	m.readyAt = time.Now()
-	m.limits = p.newLimits(m.readyAt)
-	p.offerLocked(m)
-	if m.freshCall != nil {
-		p.fillLocked()
-		p.giveUpLocked() // there may be fewer spares now
-		return
-	}
-	p.cfg.Log.Info("worker ready", "worker", m.id, "pid", m.pid, "ready_after_ms", worker.ReadyAfter().Milliseconds())
+	p.cfg.Log.Info("worker ready", "worker", m.id, "pid", m.pid, "ready_after_ms", m.worker.ReadyAfter().Milliseconds())
 	p.fillLocked() // a probe that came up ends the caution
 	p.retireLocked()
+	p.rollLocked()
 }
 
 // errNotNow means that a worker whose turn to start has come must not start after all.
 var errNotNow = errors.New("another failed to start meanwhile")
 
-// spawn runs the start of a process, as one of at most StartParallelism of its sort. A worker of the pool that waited for
-// its turn while others failed gives way to the backoff: its end, or that of the one probe, fills again.
+// spawn runs the start of a process, as one of at most StartParallelism of its sort, or as the first of its generation. A
+// worker of the pool that waited for its turn while others failed gives way to the backoff: its end, or that of the one
+// probe, fills again.
 func (p *Pool) spawn(m *member) (Worker, error) {
-	select {
-	case m.slots <- struct{}{}:
-		defer func() { <-m.slots }()
-	case <-m.ctx.Done():
-		return nil, m.ctx.Err()
+	if !m.first {
+		select {
+		case m.slots <- struct{}{}:
+			defer func() { <-m.slots }()
+		case <-m.ctx.Done():
+			return nil, m.ctx.Err()
+		}
 	}
 	p.mu.Lock()
-	if !m.owned() && p.starts.failures > 0 && (time.Now().Before(p.starts.retryAt) || p.probingLocked()) {
+	if !m.owned() && !m.first && p.starts.failures > 0 && (time.Now().Before(p.starts.retryAt) || p.probingLocked()) {
 		p.forgetLocked(m) // nobody may take it as a spare now
 		p.mu.Unlock()
 		return nil, errNotNow
 	}
 	m.stage, m.spawnedAt = "spawn", time.Now()
-	renew := !m.owned() && p.starts.failures > 0 && !p.anyUpLocked()
+	generation := m.generation // which a reload could change as long as it was queued
+	renew := !m.owned() && !m.first && p.starts.failures > 0 && !p.anyUpLocked()
 	p.mu.Unlock()
 	if renew {
-		p.cfg.Renew(m.generation)
+		p.cfg.Renew(generation)
 	}
-	worker, err := p.cfg.Spawn(m.ctx, m.generation, m.id, func(pid int, stage string) {
+	worker, err := p.cfg.Spawn(m.ctx, generation, m.id, func(pid int, stage string) {
 		p.mu.Lock()
 		m.pid, m.stage = pid, stage
 		p.mu.Unlock()
@@ -200,11 +228,15 @@ func (p *Pool) anyUpLocked() bool {
 	return false
 }
 
-// learnLocked keeps what the app offers.
-func (p *Pool) learnLocked(commands []workerproc.Command) {
-	p.commands = make(map[string]workerproc.Command, len(commands))
+// learnLocked keeps what the app offers in m, and in the pool if m is of the current generation.
+func (p *Pool) learnLocked(m *member) {
+	commands := m.worker.Commands()
+	m.commands = make(map[string]workerproc.Command, len(commands))
 	for _, c := range commands {
-		p.commands[c.Name] = c
+		m.commands[c.Name] = c
+	}
+	if m.generation == p.current {
+		p.commands = m.commands
 	}
 }
 
@@ -217,10 +249,7 @@ func (p *Pool) startFailedLocked(m *member, err error) {
 		}
 		return // Close has answered a fresh call
 	}
-	var failure *workerproc.StartError
-	if !errors.As(err, &failure) {
-		failure = &workerproc.StartError{Stage: "spawn", Detail: err.Error()}
-	}
+	failure := startError(err)
 	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "stage", failure.Stage, "err", failure.Detail, "exit", failure.Exit.Reason)
 	if last := p.starts.last; m.owned() || last == nil || last.Detail != failure.Detail || last.Traceback != failure.Traceback {
 		log = log.With("traceback", failure.Traceback, "output", failure.Exit.Output) // which are the same each time, else
@@ -268,10 +297,17 @@ func (p *Pool) backOffLocked() time.Duration {
 // provedLocked forgets failed starts, because m has lived, if m was started after them: older workers prove nothing.
 func (p *Pool) provedLocked(m *member) {
 	if p.starts.failures > 0 && m.readyAt.After(p.starts.failedAt) {
-		p.starts.failures, p.starts.retryAt, p.starts.last = 0, time.Time{}, nil
-		p.starts.backoff.Reset()
+		p.forgetFailuresLocked()
 		p.fillLocked()
+		p.retireLocked()
+		p.rollLocked()
 	}
+}
+
+// forgetFailuresLocked ends the backoff.
+func (p *Pool) forgetFailuresLocked() {
+	p.starts.failures, p.starts.retryAt, p.starts.last = 0, time.Time{}, nil
+	p.starts.backoff.Reset()
 }
 
 // hopelessLocked reports whether no worker is up and none may be started yet. If each worker of the pool has died once,
@@ -341,13 +377,15 @@ func (p *Pool) watch(m *member) {
 	}
 	p.replaceWornLocked() // the next one, if it was one
 	p.offerIdleLocked()
+	p.rollLocked()
+	p.rolledLocked()
 }
 
-// stillbornLocked reports whether the death of m is that of a start. It is if nobody had used m yet. Of a worker that came
-// up after failed starts it also is if m died of its first call: those who wait take each such worker at once, and there
-// would be no backoff.
+// stillbornLocked reports whether the death of m is that of a start of the current code. It is if nobody had used m yet. Of
+// a worker that came up after failed starts it also is if m died of its first call: those who wait take each such worker at
+// once, and there would be no backoff.
 func (p *Pool) stillbornLocked(m *member, exit workerproc.Exit) bool {
-	if m.calls > 0 || m.reason != "" || time.Since(m.readyAt) >= m.trialLocked() {
+	if m.generation < p.current || m.calls > 0 || m.reason != "" || time.Since(m.readyAt) >= m.trialLocked() {
 		return false
 	}
 	probe := p.starts.failures > 0 && m.readyAt.After(p.starts.failedAt)
@@ -387,7 +425,7 @@ func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, runni
 	switch reason {
 	case ExitFresh:
 		log.Debug("worker stopped", "forced", exit.Forced) // one for each such call
-	case ExitRecycle, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitLease, ExitSpare, ExitShutdown, ExitExiting:
+	case ExitRecycle, ExitReload, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitLease, ExitSpare, ExitShutdown, ExitExiting:
 		log.Info("worker stopped", "forced", exit.Forced)
 	default:
 		log.Warn("worker died", "output", exit.Output)

@@ -20,7 +20,7 @@ type freshCall struct {
 // isolate turns the hold of a call into that of a fresh one, if its command, of which nothing was known before a worker
 // was ready, asks for that.
 func (p *Pool) isolate(ctx context.Context, h held, req Request, deadline time.Time) (held, error) {
-	command, _ := p.lookup(req.Command) // if it is still unknown, the worker will say so
+	command, _ := p.lookup(req) // if it is still unknown, the worker will say so
 	switch {
 	case !command.Fresh() || h.stand != nil:
 		return h, nil
@@ -56,7 +56,7 @@ func (p *Pool) holdFresh(ctx context.Context, stand *member, command string, dea
 		p.mu.Unlock()
 		return h, nil
 	}
-	w := owner.queue.push(ctx, false)
+	w := owner.queue.push(ctx, false, command)
 	p.mu.Unlock()
 
 	_, err := p.await(ctx, w, time.Until(deadline))
@@ -89,7 +89,7 @@ func (p *Pool) giveFreshLocked(owner *freshCall) *member {
 
 // offerFreshLocked gives a fresh worker to the call that waits for it. When none does, it has done its work.
 func (p *Pool) offerFreshLocked(m *member) {
-	if w := m.freshCall.queue.pop(true); w != nil {
+	if w := m.freshCall.queue.pop(true, nil); w != nil {
 		p.handOutLocked(m, false)
 		w.granted <- grant{m: m}
 		return

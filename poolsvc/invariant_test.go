@@ -3,6 +3,7 @@ package poolsvc
 import (
 	"maps"
 	"slices"
+	"strings"
 	"testing/synctest"
 	"time"
 
@@ -34,6 +35,7 @@ func (m *model) check(t *rapid.T) {
 	m.checkScaleLocked(t)
 	m.checkPlacesLocked(t)
 	m.checkSparesLocked(t)
+	m.checkReloadLocked(t)
 }
 
 func (m *model) checkStats(t *rapid.T) {
@@ -67,7 +69,8 @@ func (m *model) checkStats(t *rapid.T) {
 }
 
 // checkOrder: whoever waits was not overtaken by one who came later to the same queue. Only calls may pass leases, which
-// can be held up by their share, and fresh calls, which wait for their workers after the queue.
+// can be held up by their share, fresh calls, which wait for their workers after the queue, and calls of commands that not
+// every generation has.
 func (m *model) checkOrder(t *rapid.T) {
 	begun := map[string]bool{}
 	for _, w := range m.f.started() {
@@ -81,7 +84,7 @@ func (m *model) checkOrder(t *rapid.T) {
 			continue
 		}
 		for j, second := range m.requests[i+1:] {
-			passes := first.lease && first.session == "" && !second.lease
+			passes := first.session == "" && (first.lease && !second.lease || strings.HasPrefix(first.command, "only"))
 			if second.leaseID == "" && second.session == first.session && served(second) && !passes {
 				t.Errorf("request %d overtook request %d in the queue of %q", i+1+j, i, first.session)
 			}
@@ -190,9 +193,12 @@ func (m *model) checkLeasesLocked(t *rapid.T) {
 // checkNobodyWaitsInVainLocked: no waiter has been forgotten while there is a worker for it.
 func (m *model) checkNobodyWaitsInVainLocked(t *rapid.T) {
 	p := m.p
-	free := slices.ContainsFunc(p.idle, func(w *member) bool { return w.worker.Healthy() })
 	for e := p.queue.waiters.Front(); e != nil; e = e.Next() {
-		if w := e.Value.(*waiter); free && (!w.lease || p.leased < p.cfg.LeaseLimit) {
+		w := e.Value.(*waiter)
+		free := slices.ContainsFunc(p.idle, func(m *member) bool {
+			return m.worker.Healthy() && (m.generation == p.current || p.fits(m)(w.command))
+		})
+		if free && (!w.lease || p.leased < p.cfg.LeaseLimit) {
 			t.Errorf("a worker is idle while somebody waits; lease: %v", w.lease)
 		}
 	}
@@ -203,6 +209,28 @@ func (m *model) checkNobodyWaitsInVainLocked(t *rapid.T) {
 	}
 	if p.queue.len() > 0 && p.hopelessLocked() && m.stoppingLocked() == 0 { // the last one's death refuses those who wait
 		t.Error("somebody waits for a pool that cannot start")
+	}
+}
+
+// checkReloadLocked: a roll ends, unless something that the new code needs is still to come.
+func (m *model) checkReloadLocked(t *rapid.T) {
+	p := m.p
+	if p.reload.rolling != (p.outdatedLocked() > 0) {
+		t.Errorf("rolling %v with %d old workers", p.reload.rolling, p.outdatedLocked())
+	}
+	coming := p.draining || p.starts.failures > 0
+	for _, w := range p.members {
+		coming = coming || w.session == nil && (w.state == StateStarting || w.state == StateStopping || w.state == StateIdle && !w.worker.Healthy())
+	}
+	for _, w := range p.idle {
+		if w.generation != p.current && !coming {
+			t.Errorf("worker %d of generation %d is idle, the current one is %d, and nothing will replace it", w.id, w.generation, p.current)
+		}
+	}
+	for _, w := range p.members {
+		if w.generation > p.current && w.state != StateStopping { // by the end of the pool
+			t.Errorf("worker %d has generation %d, the current one is %d", w.id, w.generation, p.current)
+		}
 	}
 }
 
@@ -249,7 +277,7 @@ func (m *model) checkSizeLocked(t *rapid.T) {
 	if have < p.targetLocked() && starting == 0 && p.starts.failures > 0 && !time.Now().Before(p.starts.retryAt) {
 		t.Errorf("%d workers are wanted, there are %d, and no attempt is planned", p.targetLocked(), have)
 	}
-	if limit := 2 * p.cfg.StartParallelism; attempts > 0 && m.f.maxStarting > limit { // of the pool, and of sessions
+	if limit := 2*p.cfg.StartParallelism + 1; attempts > 0 && m.f.maxStarting > limit { // of the pool, of sessions, of a reload
 		t.Errorf("%d started at a time, the limit is %d", m.f.maxStarting, limit)
 	}
 }
@@ -269,7 +297,7 @@ func (m *model) checkReplacedLocked(t *rapid.T) {
 		case w.session != nil || w.state == StateStopping:
 		case w.worn != "" && w.retiring:
 			replaced++
-		case !w.retiring:
+		case !w.retiring && w.worn != ExitReload: // each of several reloads adds one, as long as those with old code are in use
 			others++
 		}
 	}
@@ -313,8 +341,11 @@ func (m *model) checkSparesLocked(t *rapid.T) {
 		if w.session != nil || w.lease != nil || w.spare == (w.freshCall != nil) || (w.spare && w.running != nil) || p.members[w.id] != nil || slices.Contains(p.idle, w) {
 			t.Errorf("worker %d, %s, is aside and has an owner", w.id, w.state)
 		}
-		if w.spare && w.state != StateStopping {
+		if w.spare && w.state != StateStopping && !w.retiring {
 			n++
+		}
+		if w.state == StateSpare && w.generation != p.current {
+			t.Errorf("spare %d is of generation %d, not %d", w.id, w.generation, p.current)
 		}
 		if w.freshCall != nil && w.state != StateStopping {
 			fresh++

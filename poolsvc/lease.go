@@ -44,7 +44,7 @@ func (p *Pool) Checkout(ctx context.Context, req CheckoutRequest) (LeaseInfo, er
 	var ref *SessionRef
 	var err error
 	if req.SessionID == "" {
-		m, err = p.acquire(ctx, true, limit)
+		m, err = p.acquire(ctx, true, "", limit)
 	} else {
 		m, ref, err = p.acquireSession(ctx, sessionUse{id: req.SessionID, by: req.By, reopen: true, lease: true, limit: limit})
 	}

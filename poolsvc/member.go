@@ -3,6 +3,8 @@ package poolsvc
 import (
 	"context"
 	"time"
+
+	"charmer/workerproc"
 )
 
 // State is what a worker does, as seen by the pool.
@@ -37,6 +39,7 @@ const (
 	ExitSpare    ExitReason = "spare"    // a spare that is not needed any more
 	ExitShutdown ExitReason = "shutdown"
 
+	ExitReload      ExitReason = "reload"       // replaced by one that runs newer code
 	ExitMaxRequests ExitReason = "max_requests" // replaced after so many calls
 	ExitMaxAge      ExitReason = "max_age"      // replaced for its age
 	ExitMaxMemory   ExitReason = "max_memory"   // replaced for its memory
@@ -45,21 +48,24 @@ const (
 
 // ExitReasons lists all reasons.
 var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitLease, ExitFresh,
-	ExitSpare, ExitShutdown, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
+	ExitSpare, ExitShutdown, ExitReload, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
 
 // member is one worker: of the pool, of a session, of a fresh call, or a spare. Pool.mu guards all fields but the first five.
 type member struct {
-	id         uint64
-	generation int                // of the app that it runs
-	slots      chan struct{}      // of which it takes one while it starts
-	ctx        context.Context    // of its start
-	cancel     context.CancelFunc // gives the start up
+	id     uint64
+	first  bool               // that starts of its generation, beside the pool until it is ready
+	slots  chan struct{}      // of which it takes one while it starts; the first of a generation needs none
+	ctx    context.Context    // of its start
+	cancel context.CancelFunc // gives the start up
 
 	session   *session   // owner, or nil; changes only before the worker is up, and of a spare
 	freshCall *freshCall // owner, likewise
 	spare     bool       // has no owner yet
 	standsBy  bool       // a fresh call has its place
 	spawnedAt time.Time
+
+	generation int                           // of the app that it runs; fixed once its start has had its turn
+	commands   map[string]workerproc.Command // that it offers, or while it starts, that its generation did; nil if unknown
 
 	worker   Worker // nil while starting
 	state    State
@@ -78,7 +84,7 @@ type member struct {
 	limits    limits     // of a worker of the pool that is ready
 	private   int64      // bytes at the last look; 0 before
 	looked    int64      // calls answered at the last look, and 1; 0 before
-	worn      ExitReason // the limit that it has reached, for which it is or will be retiring; empty if none
+	worn      ExitReason // why it is or will be retiring: a limit that it has reached, or newer code; empty if it is not
 	end       *Ended     // how it ended, once it has
 	before    *Ended     // how the worker ended in whose place it is; nil if there was none
 	stack     *stackRequest

@@ -18,6 +18,7 @@ type model struct {
 	p        *Pool
 	requests []*asked
 	leases   []LeaseInfo // granted, live or not
+	reloads  []*pending[ReloadResult]
 	busy     time.Duration
 	recycled bool // a worker was
 }
@@ -25,6 +26,7 @@ type model struct {
 // asked is a request that was begun. Its place in model.requests is the order of arrival.
 type asked struct {
 	id      string
+	command string
 	session string
 	fresh   bool
 	lease   bool
@@ -61,6 +63,7 @@ func TestModel(t *testing.T) {
 				"cancel":    m.doCancel,
 				"crash":     m.doCrash,
 				"recycle":   m.doRecycle,
+				"reload":    m.doReload,
 				"look":      m.doLook,
 				"method":    m.doChangeMethod,
 				"starts":    m.doChangeStarts,
@@ -76,6 +79,7 @@ func newModel(t *rapid.T) *model {
 	f := newFactory()
 	f.plan = startsIn(rapid.SampledFrom([]time.Duration{0, 0, 5 * ms, time.Second}).Draw(t, "start"))
 	f.deathLag = rapid.SampledFrom([]time.Duration{0, 3 * ms}).Draw(t, "deathLag")
+	f.offers = func(generation int) []string { return []string{fmt.Sprint("only", generation)} }
 	f.hooks = rapid.SampledFrom([][]string{nil, bothHooks}).Draw(t, "hooks")
 	f.usage = func(w *fakeWorker) (workerproc.Usage, error) {
 		return workerproc.Usage{Private: int64(len(w.seen()))}, nil
@@ -103,7 +107,7 @@ func newModel(t *rapid.T) *model {
 var (
 	anySession = rapid.SampledFrom([]string{"", "", "", "a", "b", "c"})
 	anyTime    = rapid.SampledFrom([]time.Duration{0, ms, 10 * ms, time.Second, 3 * time.Second})
-	anyCommand = rapid.SampledFrom([]string{"sleep", "sleep", "sleep", "echo", "raise", "crash", "garble", "exit"})
+	anyCommand = rapid.SampledFrom([]string{"sleep", "sleep", "sleep", "echo", "raise", "crash", "garble", "exit", "only1", "only2", "only3"})
 )
 
 // request draws a call. Its id tells the workers' side which one it is.
@@ -132,7 +136,7 @@ func (m *model) begin(a *asked, request func(ctx context.Context)) {
 func (m *model) doCall(t *rapid.T) {
 	req := in(anySession.Draw(t, "session"), m.request(t))
 	req.Fresh = req.SessionID == "" && rapid.IntRange(0, 3).Draw(t, "fresh") == 0
-	a := &asked{id: req.RequestID, session: req.SessionID, fresh: req.Fresh}
+	a := &asked{id: req.RequestID, command: req.Command, session: req.SessionID, fresh: req.Fresh}
 	m.begin(a, func(ctx context.Context) {
 		a.call = begin(func() (Result, error) { return m.p.Execute(ctx, req) })
 	})
@@ -216,6 +220,11 @@ func (m *model) doChangeMethod(t *rapid.T) {
 	m.f.setMethod(rapid.SampledFrom([]string{"exec", "fork"}).Draw(t, "method"))
 }
 
+func (m *model) doReload(*rapid.T) {
+	m.reloads = append(m.reloads, begin(func() (ReloadResult, error) { return m.p.Reload(context.Background()) }))
+	synctest.Wait()
+}
+
 func (m *model) doChangeStarts(t *rapid.T) {
 	if rapid.IntRange(0, 2).Draw(t, "kind") == 0 {
 		m.f.replan(failing)
@@ -241,6 +250,11 @@ func (m *model) finish(t *rapid.T) {
 			t.Errorf("request %d has no answer", i)
 		}
 		a.cancel()
+	}
+	for i, r := range m.reloads {
+		if !r.settled() {
+			t.Errorf("reload %d has no answer", i)
+		}
 	}
 	for _, problem := range leftovers(m.p, m.f) {
 		t.Error(problem)

@@ -27,7 +27,7 @@ type place struct {
 }
 
 // settleLocked puts a new worker of the pool into the place that came free last, or into a new one. It came free last if
-// its worker is yet to end: that one is being replaced.
+// its worker is yet to end: that one is being replaced. The first worker of new code finds no place if nobody can go.
 func (p *Pool) settleLocked(m *member) {
 	best := -1
 	var since time.Time
@@ -43,6 +43,9 @@ func (p *Pool) settleLocked(m *member) {
 		if best < 0 || free.After(since) {
 			best, since = i, free
 		}
+	}
+	if best < 0 && len(p.places) == p.cfg.Workers {
+		return
 	}
 	if best < 0 {
 		best = len(p.places)

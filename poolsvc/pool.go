@@ -3,6 +3,7 @@ package poolsvc
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,7 +39,8 @@ type Pool struct {
 	ended    tombs // leases that have ended
 	lost     tombs // sessions whose process died
 	commands map[string]workerproc.Command
-	current  int  // generation of the workers that are started
+	current  int // generation of the workers that are started
+	reload   reloadState
 	draining bool // refuses new work
 	closed   bool
 	leased   int           // workers of the pool that leases hold
@@ -74,7 +76,7 @@ func New(cfg Config) *Pool {
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 		members: map[uint64]*member{}, aside: map[uint64]*member{}, spares: max(0, cfg.Spares),
 		leases: map[string]*lease{}, sessions: map[string]*session{},
-		ended: newTombs(), lost: newTombs(), current: 1, counts: newCounters(),
+		ended: newTombs(), lost: newTombs(), current: 1, reload: reloadState{tried: 1}, counts: newCounters(),
 	}
 	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}
 	p.starts.backoff.Reset()
@@ -91,8 +93,8 @@ func New(cfg Config) *Pool {
 }
 
 // acquire takes a worker of the pool for the caller, waiting at most limit for one. The error is a *RefusedError or
-// ErrClientGone. The caller gives the worker back with release.
-func (p *Pool) acquire(ctx context.Context, forLease bool, limit time.Duration) (*member, error) {
+// ErrClientGone. The caller gives the worker back with release. A call says what command it is for; a lease does not know.
+func (p *Pool) acquire(ctx context.Context, forLease bool, command string, limit time.Duration) (*member, error) {
 	began := time.Now()
 	p.mu.Lock()
 	if err := p.admitLocked(); err != nil {
@@ -100,7 +102,7 @@ func (p *Pool) acquire(ctx context.Context, forLease bool, limit time.Duration) 
 		p.mu.Unlock()
 		return nil, err
 	}
-	if m := p.takeIdleLocked(forLease); m != nil {
+	if m := p.takeIdleLocked(forLease, command); m != nil {
 		p.counts.checkout(nil, 0)
 		p.mu.Unlock()
 		return m, nil
@@ -111,7 +113,7 @@ func (p *Pool) acquire(ctx context.Context, forLease bool, limit time.Duration) 
 		p.mu.Unlock()
 		return nil, err
 	}
-	w := p.queue.push(ctx, forLease)
+	w := p.queue.push(ctx, forLease, command)
 	p.fillLocked()
 	p.mu.Unlock()
 
@@ -168,14 +170,17 @@ func (p *Pool) explainLocked(err error, waited time.Duration) error {
 	}
 }
 
-// takeIdleLocked hands out the worker that was idle for the shortest time, or returns nil.
-func (p *Pool) takeIdleLocked(forLease bool) *member {
+// takeIdleLocked hands out the worker that was idle for the shortest time, of those that command fits, or returns nil.
+func (p *Pool) takeIdleLocked(forLease bool, command string) *member {
 	if forLease && p.leased >= p.cfg.LeaseLimit {
 		return nil
 	}
-	for len(p.idle) > 0 {
-		m := p.idle[len(p.idle)-1]
-		p.idle = p.idle[:len(p.idle)-1]
+	for i := len(p.idle) - 1; i >= 0; i-- {
+		m := p.idle[i]
+		if fits := p.fits(m); fits != nil && !fits(command) {
+			continue
+		}
+		p.idle = slices.Delete(p.idle, i, i+1)
 		if m.worker.Healthy() {
 			p.handOutLocked(m, forLease)
 			return m
@@ -235,6 +240,9 @@ func (p *Pool) offerLocked(m *member) {
 		return
 	case m.spare:
 		p.setStateLocked(m, StateSpare)
+		if m.retiring { // it came up although newer code had given its start up
+			p.stopLocked(m, ExitReload)
+		}
 		return
 	case m.used && !p.cfg.LeaseReuse:
 		p.stopLocked(m, ExitLease) // first, as nobody may have it: a spare takes its place, or else a new worker
@@ -243,6 +251,7 @@ func (p *Pool) offerLocked(m *member) {
 		return
 	}
 	p.setStateLocked(m, StateIdle)
+	p.swapLocked(m)
 	if m.retiring {
 		p.retireLocked() // before the queue, which may never be empty
 	}
@@ -250,7 +259,7 @@ func (p *Pool) offerLocked(m *member) {
 		p.offerIdleLocked()
 		return
 	}
-	if w := p.queue.pop(p.leased < p.cfg.LeaseLimit); w != nil {
+	if w := p.queue.pop(p.leased < p.cfg.LeaseLimit, p.fits(m)); w != nil {
 		p.handOutLocked(m, w.lease)
 		w.granted <- grant{m: m}
 		return
@@ -264,7 +273,7 @@ func (p *Pool) offerIdleLocked() {
 	if p.queue.leases == 0 {
 		return
 	}
-	if m := p.takeIdleLocked(true); m != nil {
+	if m := p.takeIdleLocked(true, ""); m != nil {
 		m.uses--
 		p.offerLocked(m)
 	}

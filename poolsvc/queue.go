@@ -11,7 +11,8 @@ import (
 type waiter struct {
 	ctx     context.Context
 	since   time.Time
-	lease   bool // wants to hold the worker
+	lease   bool   // wants to hold the worker
+	command string // that it will call; empty for a lease
 	granted chan grant
 	queue   *queue
 	place   *list.Element // nil when it is off the queue
@@ -32,8 +33,8 @@ type queue struct {
 
 func (q *queue) len() int { return q.waiters.Len() }
 
-func (q *queue) push(ctx context.Context, lease bool) *waiter {
-	w := &waiter{ctx: ctx, since: time.Now(), lease: lease, granted: make(chan grant, 1), queue: q}
+func (q *queue) push(ctx context.Context, lease bool, command string) *waiter {
+	w := &waiter{ctx: ctx, since: time.Now(), lease: lease, command: command, granted: make(chan grant, 1), queue: q}
 	w.place = q.waiters.PushBack(w)
 	if lease {
 		q.leases++
@@ -55,11 +56,11 @@ func (q *queue) remove(w *waiter) bool {
 }
 
 // pop takes the oldest waiter that is still there and that may be served now, or returns nil. A waiter whose client has
-// left is passed over; it takes itself off.
-func (q *queue) pop(leases bool) *waiter {
+// left is passed over; it takes itself off. So is one whose command does not fit, unless fits is nil.
+func (q *queue) pop(leases bool, fits func(command string) bool) *waiter {
 	for e := q.waiters.Front(); e != nil; e = e.Next() {
 		w := e.Value.(*waiter)
-		if (w.lease && !leases) || w.ctx.Err() != nil {
+		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.command)) {
 			continue
 		}
 		q.remove(w)

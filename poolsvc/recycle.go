@@ -72,8 +72,12 @@ func (p *Pool) retireLocked() {
 		}
 	}
 	for _, m := range p.members {
-		if m.retiring && m.state == StateIdle && ready >= p.targetLocked() {
+		switch {
+		case !m.retiring || m.state != StateIdle || ready < p.targetLocked():
+		case m.generation == p.current:
 			p.stopLocked(m, cmp.Or(m.worn, ExitRecycle))
+		case p.starts.failures == 0: // else the newer code has yet to prove itself
+			p.stopLocked(m, ExitReload)
 		}
 	}
 }
@@ -100,8 +104,14 @@ func (p *Pool) wearLocked(m *member, now time.Time) {
 // replaceWornLocked has worn workers replaced, the oldest first and a tenth of the pool at a time; not while workers fail
 // to start, and not those that are leased, which come here when they are given back.
 func (p *Pool) replaceWornLocked() {
+	for p.replaceSomeLocked() { // as long as some stop at once, because the pool has one more than it needs
+	}
+}
+
+// replaceSomeLocked is one round of replaceWornLocked. It returns false if there was nothing to do.
+func (p *Pool) replaceSomeLocked() bool {
 	if p.draining || p.starts.failures > 0 {
-		return
+		return false
 	}
 	var next []*member
 	underway := 0
@@ -115,18 +125,21 @@ func (p *Pool) replaceWornLocked() {
 		}
 	}
 	if len(next) == 0 {
-		return
+		return false
 	}
 	room := max(1, (p.targetLocked()+9)/10) - underway
 	if room <= 0 {
-		return
+		return false
 	}
-	slices.SortFunc(next, func(a, b *member) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(next, func(a, b *member) int {
+		return cmp.Or(cmp.Compare(a.lateness(), b.lateness()), cmp.Compare(a.id, b.id))
+	})
 	for _, m := range next[:min(len(next), room)] {
 		m.retiring = true
 	}
 	p.fillLocked()
 	p.retireLocked()
+	return true
 }
 
 // keepLocked has a worn worker stay, because a lease takes it for no one knows how long: others are to have their turn. Its

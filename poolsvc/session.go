@@ -79,7 +79,7 @@ func (p *Pool) acquireSession(ctx context.Context, use sessionUse) (*member, *Se
 		p.mu.Unlock()
 		return nil, nil, err
 	}
-	w := s.queue.push(ctx, use.lease)
+	w := s.queue.push(ctx, use.lease, "")
 	p.mu.Unlock()
 
 	g, err := p.await(ctx, w, use.limit)
@@ -196,7 +196,7 @@ func (p *Pool) offerSessionLocked(m *member) {
 		return
 	}
 	p.setStateLocked(m, StateIdle)
-	if w := s.queue.pop(true); w != nil {
+	if w := s.queue.pop(true, nil); w != nil {
 		p.handOutLocked(m, w.lease)
 		fresh := s.fresh
 		s.fresh = false

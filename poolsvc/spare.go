@@ -63,7 +63,7 @@ func (p *Pool) takeSpareLocked() *member {
 	var best *member
 	for _, m := range p.aside {
 		switch {
-		case !m.spare || !(m.state == StateSpare && m.worker.Healthy() || m.worker == nil):
+		case !m.spare || m.retiring || !(m.state == StateSpare && m.worker.Healthy() || m.worker == nil):
 		case best == nil, best.worker == nil && m.worker != nil, (best.worker == nil) == (m.worker == nil) && m.id < best.id:
 			best = m
 		}
@@ -97,7 +97,7 @@ func (p *Pool) fillFromSparesLocked() {
 func (p *Pool) fillSparesLocked(c census) {
 	have := 0
 	for _, m := range p.aside {
-		if m.spare && m.state != StateStopping {
+		if m.spare && !m.retiring && m.state != StateStopping {
 			have++
 		}
 	}

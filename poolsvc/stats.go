@@ -11,21 +11,23 @@ import (
 
 // Stats is one consistent snapshot of a pool.
 type Stats struct {
-	Workers   WorkerCounts
-	Queue     QueueStats
-	Members   []WorkerInfo  // all, by id
-	Sessions  []SessionInfo // oldest first
-	Limits    Limits
-	Starts    StartStats
-	Counts    Counts
-	Uptime    time.Duration
-	Ready     bool // serves, and at least MinReady workers are up
-	Leaving   bool
-	Draining  bool
-	EverReady bool // some worker has been ready
-	Lazy      bool
-	Zygote    ZygoteStatus
-	Target    int // workers that the pool should have now
+	Workers    WorkerCounts
+	Queue      QueueStats
+	Members    []WorkerInfo  // all, by id
+	Sessions   []SessionInfo // oldest first
+	Limits     Limits
+	Starts     StartStats
+	Reload     ReloadStats
+	Counts     Counts
+	Uptime     time.Duration
+	Ready      bool // serves, and at least MinReady workers are up
+	Leaving    bool
+	Draining   bool
+	EverReady  bool // some worker has been ready
+	Lazy       bool
+	Zygote     ZygoteStatus
+	Generation int // of the workers that are started
+	Target     int // workers that the pool should have now
 }
 
 // ZygoteStatus describes where workers are forked from.
@@ -78,7 +80,7 @@ func (p *Pool) Stats() Stats {
 		Counts:  p.counts.snapshot(),
 		Uptime:  now.Sub(p.startedAt),
 		Leaving: p.Leaving(), Draining: p.draining, EverReady: p.everReadyLocked(), Lazy: p.cfg.Lazy, Target: p.targetLocked(),
-		Zygote: p.cfg.Zygote(p.current),
+		Reload: p.reloadStatsLocked(), Generation: p.current, Zygote: p.cfg.Zygote(p.current),
 	}
 	s.Counts.LeasesActive = len(p.leases)
 	if oldest := p.queue.oldest(); !oldest.IsZero() {
@@ -142,22 +144,23 @@ func (m *member) infoLocked() WorkerInfo {
 	return info
 }
 
-// Commands returns what the app offers, sorted by name. The error is a *RefusedError as long as no worker has been ready.
-func (p *Pool) Commands() ([]workerproc.Command, error) {
+// Commands returns what the app offers, sorted by name, and its generation. The error is a *RefusedError as long as no
+// worker has been ready.
+func (p *Pool) Commands() ([]workerproc.Command, int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.everReadyLocked() {
 		if p.hopelessLocked() {
-			return nil, p.crashLoopingLocked()
+			return nil, 0, p.crashLoopingLocked()
 		}
-		return nil, &RefusedError{Err: ErrStarting, RetryAfter: p.retryAfterLocked()}
+		return nil, 0, &RefusedError{Err: ErrStarting, RetryAfter: p.retryAfterLocked()}
 	}
 	return slices.SortedFunc(maps.Values(p.commands), func(a, b workerproc.Command) int {
 		if a.Name < b.Name {
 			return -1
 		}
 		return 1
-	}), nil
+	}), p.current, nil
 }
 
 // retryAfterLocked estimates when a worker will be free for a newcomer, from the length of the queue and the average

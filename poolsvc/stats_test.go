@@ -138,8 +138,8 @@ func TestCountersAreThereFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPool(t, newFactory(), lazy).Stats().Counts
 		for what, got := range map[string]int{"checkouts": len(c.Checkouts), "executions": len(c.Executions), "starts": len(c.Starts),
-			"exits": len(c.Exits), "waits": len(c.QueueWait), "runs": len(c.RunTime)} {
-			want := map[string]int{"checkouts": 11, "executions": 6, "starts": 2, "exits": 16, "waits": 3, "runs": 6}[what]
+			"exits": len(c.Exits), "reloads": len(c.Reloads), "waits": len(c.QueueWait), "runs": len(c.RunTime)} {
+			want := map[string]int{"checkouts": 11, "executions": 6, "starts": 2, "exits": 17, "reloads": 2, "waits": 3, "runs": 6}[what]
 			equal(t, what, got, want)
 		}
 	})
@@ -229,10 +229,10 @@ func TestCommandsAreKnownOnceAWorkerIsReady(t *testing.T) {
 		f := newFactory()
 		f.plan = startsIn(time.Second)
 		p := newPool(t, f)
-		_, err := p.Commands()
+		_, _, err := p.Commands()
 		refused(t, err, ErrStarting)
 		advance(time.Second)
-		list, err := p.Commands()
+		list, _, err := p.Commands()
 		var names []string
 		for _, c := range list {
 			names = append(names, c.Name)
