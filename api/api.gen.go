@@ -78,6 +78,8 @@ const (
 	ProblemCodePayloadTooLarge      ProblemCode = "payload_too_large"
 	ProblemCodeProtocolError        ProblemCode = "protocol_error"
 	ProblemCodeQueueFull            ProblemCode = "queue_full"
+	ProblemCodeReloadFailed         ProblemCode = "reload_failed"
+	ProblemCodeReloadRunning        ProblemCode = "reload_running"
 	ProblemCodeSessionBusy          ProblemCode = "session_busy"
 	ProblemCodeSessionLimit         ProblemCode = "session_limit"
 	ProblemCodeSessionLost          ProblemCode = "session_lost"
@@ -288,10 +290,16 @@ type FieldError struct {
 // Health defines model for Health.
 type Health struct {
 	Generation int64 `json:"generation"`
-	Queue      Queue `json:"queue"`
+
+	// LastReload Present after the first reload.
+	LastReload *LastReload `json:"last_reload,omitempty"`
+	Queue      Queue       `json:"queue"`
 
 	// Reason Why the state is not `ready`.
 	Reason *string `json:"reason,omitempty"`
+
+	// Reload Present while a reload is on its way.
+	Reload *Reload `json:"reload,omitempty"`
 
 	// Restarts Present after workers failed to start.
 	Restarts *Restarts `json:"restarts,omitempty"`
@@ -319,6 +327,20 @@ type HealthStartMethod string
 
 // HealthState defines model for Health.State.
 type HealthState string
+
+// LastReload Present after the first reload.
+type LastReload struct {
+	At time.Time `json:"at"`
+
+	// DurationMs Until its first worker was ready or dead.
+	DurationMs float64 `json:"duration_ms"`
+	Error      *string `json:"error,omitempty"`
+	Generation int64   `json:"generation"`
+	Ok         bool    `json:"ok"`
+
+	// Start Why a worker did not start.
+	Start *StartFailure `json:"start,omitempty"`
+}
 
 // Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
 // what the program said. The text of the problem names its value.
@@ -364,6 +386,9 @@ type Problem struct {
 	// Stack Where Python was at the timeout.
 	Stack *string `json:"stack,omitempty"`
 
+	// Start Why a worker did not start.
+	Start *StartFailure `json:"start,omitempty"`
+
 	// Started Whether Python had begun to run the call. Where that cannot be known it is true.
 	Started bool  `json:"started"`
 	Status  int64 `json:"status"`
@@ -393,6 +418,32 @@ type Queue struct {
 type Ready struct {
 	Idle  int64 `json:"idle"`
 	Ready bool  `json:"ready"`
+}
+
+// Reload Present while a reload is on its way.
+type Reload struct {
+	// Generation That is starting, else the current one.
+	Generation int64 `json:"generation"`
+
+	// Remaining Workers of the pool with code older than the current one.
+	Remaining int64          `json:"remaining"`
+	Starting  *StartProgress `json:"starting,omitempty"`
+}
+
+// ReloadResponse defines model for ReloadResponse.
+type ReloadResponse struct {
+	// DurationMs Until the first worker was ready.
+	DurationMs float64 `json:"duration_ms"`
+
+	// Generation The new one.
+	Generation int64 `json:"generation"`
+	Previous   int64 `json:"previous"`
+
+	// Remaining How many.
+	Remaining int64 `json:"remaining"`
+
+	// Rolling Workers with older code are being replaced.
+	Rolling bool `json:"rolling"`
 }
 
 // RenewRequest defines model for RenewRequest.
@@ -461,6 +512,20 @@ type SessionRef struct {
 
 // SessionRefState Whether this request created the session.
 type SessionRefState string
+
+// StartFailure Why a worker did not start.
+type StartFailure struct {
+	Detail string `json:"detail"`
+
+	// Stage What it did last, for instance `import app`.
+	Stage string `json:"stage"`
+
+	// StderrTail The last lines that it logged or wrote to its standard error.
+	StderrTail []string `json:"stderr_tail,omitempty"`
+
+	// Traceback Of Python, if it raised; the stacks of its threads, if it hung.
+	Traceback *string `json:"traceback,omitempty"`
+}
 
 // StartProgress defines model for StartProgress.
 type StartProgress struct {
@@ -596,7 +661,7 @@ type WorkerList struct {
 
 // WorkerRef defines model for WorkerRef.
 type WorkerRef struct {
-	// Generation Counts reloads of the app.
+	// Generation Of the app's code, from 1; each reload counts, also one that failed.
 	Generation int64 `json:"generation"`
 
 	// ID Never reused.
@@ -710,6 +775,8 @@ type ServerInterface interface {
 	GetOpenapiJSON(w http.ResponseWriter, r *http.Request) error
 	// GetOpenapiYAML is GET /openapi.yaml: This document
 	GetOpenapiYAML(w http.ResponseWriter, r *http.Request) error
+	// Reload is POST /reload: Run the app's code as it is now
+	Reload(w http.ResponseWriter, r *http.Request) error
 	// ListSessions is GET /sessions: List the sessions
 	ListSessions(w http.ResponseWriter, r *http.Request) error
 	// EndSession is DELETE /sessions/{session_id}: End a session
@@ -917,6 +984,7 @@ func (o Routes) Register(r chi.Router) {
 	r.Method("GET", "/metrics", o.adapt(o.Handler.GetMetrics))
 	r.Method("GET", "/openapi.json", o.adapt(o.Handler.GetOpenapiJSON))
 	r.Method("GET", "/openapi.yaml", o.adapt(o.Handler.GetOpenapiYAML))
+	r.Method("POST", "/reload", o.adapt(o.Handler.Reload))
 	r.Method("GET", "/sessions", o.adapt(o.Handler.ListSessions))
 	r.Method("DELETE", "/sessions/{session_id}", o.adapt(o.endSession))
 	r.Method("GET", "/sessions/{session_id}", o.adapt(o.getSession))

@@ -38,6 +38,7 @@ var refusals = []struct {
 	{poolsvc.ErrWorkerNotFound, http.StatusNotFound, api.ProblemCodeWorkerNotFound},
 	{poolsvc.ErrLeaseBusy, http.StatusConflict, api.ProblemCodeLeaseBusy},
 	{poolsvc.ErrSessionBusy, http.StatusConflict, api.ProblemCodeSessionBusy},
+	{poolsvc.ErrReloadRunning, http.StatusConflict, api.ProblemCodeReloadRunning},
 	{poolsvc.ErrNotRecyclable, http.StatusConflict, api.ProblemCodeNotRecyclable},
 	{poolsvc.ErrNoStack, http.StatusConflict, api.ProblemCodeStackUnavailable},
 	{poolsvc.ErrLeaseExpired, http.StatusGone, api.ProblemCodeLeaseExpired},
@@ -70,6 +71,8 @@ var titles = map[api.ProblemCode]string{
 	api.ProblemCodeLeaseExpired:         "The lease has ended",
 	api.ProblemCodeSessionLost:          "The session is lost",
 	api.ProblemCodeCommandFailed:        "The command failed",
+	api.ProblemCodeReloadRunning:        "Another reload has begun",
+	api.ProblemCodeReloadFailed:         "The new code does not start",
 	api.ProblemCodeInternal:             "Internal error",
 	api.ProblemCodeWorkerCrashed:        "The worker died",
 	api.ProblemCodeProtocolError:        "The worker broke the protocol",
@@ -115,6 +118,7 @@ func (s *Server) problem(err error) *api.Problem {
 		request *requestError
 		param   *api.ParamError
 		call    *poolsvc.CallError
+		reload  *poolsvc.ReloadError
 	)
 	switch {
 	case errors.As(err, &request):
@@ -129,6 +133,9 @@ func (s *Server) problem(err error) *api.Problem {
 		p := s.callProblem(call)
 		p.Worker = some(workerRef(call.Worker))
 		return p
+	}
+	if errors.As(err, &reload) {
+		return reloadProblem(reload)
 	}
 	for _, row := range refusals {
 		if errors.Is(err, row.err) {

@@ -43,6 +43,9 @@ type failure struct {
 	started, retryable bool
 }
 
+// notStarted is the evidence of a worker that did not start.
+var notStarted = &workerproc.StartError{Stage: "import app", Detail: "SyntaxError: invalid syntax", Traceback: "File app.py", Exit: exitBySignal}
+
 // failures has all that a request can end with.
 var failures = []failure{
 	{&requestError{Status: 400, Code: api.ProblemCodeInvalidRequest, Detail: "d"}, 400, api.ProblemCodeInvalidRequest, false, false},
@@ -64,6 +67,8 @@ var failures = []failure{
 	{poolsvc.ErrNoStack, 409, api.ProblemCodeStackUnavailable, false, false},
 	{refusedWith(poolsvc.ErrNoStack), 409, api.ProblemCodeStackUnavailable, false, true},
 	{refusedWith(poolsvc.ErrLeaseBusy), 409, api.ProblemCodeLeaseBusy, false, true},
+	{refusedWith(poolsvc.ErrReloadRunning), 409, api.ProblemCodeReloadRunning, false, true},
+	{&poolsvc.ReloadError{Generation: 2, Start: notStarted}, 422, api.ProblemCodeReloadFailed, false, false},
 	{refusedWith(poolsvc.ErrSessionBusy), 409, api.ProblemCodeSessionBusy, false, true},
 	{&poolsvc.GoneError{Err: poolsvc.ErrLeaseExpired, Reason: "its time was up"}, 410, api.ProblemCodeLeaseExpired, false, false},
 	{&poolsvc.GoneError{Err: poolsvc.ErrSessionLost, Reason: "r", Exit: &exitBySignal}, 410, api.ProblemCodeSessionLost, false, false},
@@ -200,6 +205,9 @@ func TestAFailureShowsItsEvidence(t *testing.T) {
 		{"too large", onCall(&poolsvc.TooLargeError{Limit: 99}), "", api.Problem{Worker: worker, LimitBytes: some(99)}},
 		{"arguments", onCall(&poolsvc.CommandError{Kind: poolsvc.KindInvalidArgs, Message: "m", Errors: []workerproc.ArgError{{Pointer: "/n", Detail: "d"}, {Detail: "more"}}}), "",
 			api.Problem{Worker: worker, Errors: []api.FieldError{{Pointer: "/args/n", Detail: "d"}, {Pointer: "/args", Detail: "more"}}}},
+		{"reload", &poolsvc.ReloadError{Generation: 2, Start: notStarted}, "",
+			api.Problem{Exit: exit, StderrTail: []string{"last words"}, Start: &api.StartFailure{Stage: "import app", Detail: "SyntaxError: invalid syntax",
+				Traceback: text("File app.py"), StderrTail: []string{"last words"}}}},
 		{"exception", onCall(&poolsvc.CommandError{Kind: workerproc.KindException, Type: "ValueError", Message: "m", Traceback: "secret"}), "",
 			api.Problem{Worker: worker, Exception: &api.Exception{Type: "ValueError", Message: "m"}}},
 		{"exception at a limit", onCall(&poolsvc.CommandError{Kind: workerproc.KindException, Type: "MemoryError", Limit: workerproc.LimitMemory, Hint: "h"}), "",

@@ -15,18 +15,18 @@ func (s *Server) GetHealth(w http.ResponseWriter, _ *http.Request) error {
 	state, reason := stats.Health()
 	out := api.Health{
 		State: api.HealthState(state), Reason: some(reason), Workers: workerCounts(stats.Workers), Sessions: int64(len(stats.Sessions)),
-		Queue: queue(stats.Queue), Generation: 1, StartMethod: api.HealthStartMethod(stats.Zygote.StartMethod()), Zygote: zygote(stats.Zygote),
+		Queue: queue(stats.Queue), Generation: int64(stats.Generation), StartMethod: api.HealthStartMethod(stats.Zygote.StartMethod()), Zygote: zygote(stats.Zygote),
 		UptimeMs: milliseconds(stats.Uptime), Version: s.cfg.Version,
 	}
 	for _, m := range stats.Members {
 		if m.State == poolsvc.StateStarting && m.SessionID == "" {
-			out.Starting = append(out.Starting, api.StartProgress{WorkerID: int64(m.ID), PID: int64(m.PID), Stage: m.Stage,
-				ElapsedMs: milliseconds(time.Since(m.StartedAt))})
+			out.Starting = append(out.Starting, startProgress(m))
 		}
 	}
 	if stats.Starts.Failures > 0 {
 		out.Restarts = restarts(stats.Starts)
 	}
+	out.Reload, out.LastReload = reloadProgress(stats), lastReload(stats.Reload)
 	status := http.StatusServiceUnavailable
 	if state == poolsvc.HealthReady || state == poolsvc.HealthDegraded {
 		status = http.StatusOK
@@ -40,6 +40,10 @@ func zygote(z poolsvc.ZygoteStatus) api.Zygote {
 		out.ImportMs, out.ImportMemoryBytes, out.Restarts = some(milliseconds(z.Import)), some(z.Memory), some(int64(z.Restarts))
 	}
 	return out
+}
+
+func startProgress(m poolsvc.WorkerInfo) api.StartProgress {
+	return api.StartProgress{WorkerID: int64(m.ID), PID: int64(m.PID), Stage: m.Stage, ElapsedMs: milliseconds(time.Since(m.StartedAt))}
 }
 
 func restarts(starts poolsvc.StartStats) *api.Restarts {

@@ -16,7 +16,7 @@ type collector struct {
 	workers, workersMin, workersMax, workersTarget, spares, sparesLimit, queueLength, queueLimit, oldestWait, queueWait, checkouts,
 	emptyCheckouts, busy,
 	executions, runTime, starts, startTime, exits, backoff, leases, leaseEvents, leaseExpired, sessions, sessionLimit,
-	sessionEvents, ready, build *prometheus.Desc
+	sessionEvents, generation, reloads, ready, build *prometheus.Desc
 }
 
 func newCollector(pool *poolsvc.Pool, version string) *collector {
@@ -50,6 +50,8 @@ func newCollector(pool *poolsvc.Pool, version string) *collector {
 		sessions:       desc("sessions", "Sessions alive."),
 		sessionLimit:   desc("sessions_limit", "Most sessions that may be alive."),
 		sessionEvents:  desc("session_total", "What became of sessions.", "event"),
+		generation:     desc("generation", "Generation of the app's code that workers are started with."),
+		reloads:        desc("reload_total", "Reloads of the app.", "result"),
 		ready:          desc("ready", "1 if the service is ready, else 0."),
 		build:          desc("build_info", "Versions.", "version", "go_version"),
 	}
@@ -87,6 +89,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		ready = 1
 	}
 	gauge(c.ready, ready)
+	gauge(c.generation, float64(s.Generation))
 	gauge(c.build, 1, c.version, runtime.Version())
 	c.collectCounts(out, s.Counts)
 }
@@ -120,6 +123,9 @@ func (c *collector) collectCounts(out chan<- prometheus.Metric, counts poolsvc.C
 	}
 	for reason, n := range counts.Exits {
 		counter(c.exits, float64(n), string(reason))
+	}
+	for result, n := range counts.Reloads {
+		counter(c.reloads, float64(n), result)
 	}
 	counter(c.leaseExpired, float64(counts.LeasesExpired))
 	for event, n := range map[string]int64{"granted": counts.LeasesGranted, "released": counts.LeasesReleased,

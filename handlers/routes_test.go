@@ -26,7 +26,10 @@ func newTestServer(t testing.TB, log io.Writer, configure ...func(*poolsvc.Confi
 	t.Helper()
 	logger := slog.New(slog.NewJSONHandler(log, nil))
 	cfg := poolsvc.Config{
-		Spawn: func(ctx context.Context, _ int, _ uint64, _ func(int, string)) (poolsvc.Worker, error) {
+		Spawn: func(ctx context.Context, generation int, _ uint64, _ func(int, string)) (poolsvc.Worker, error) {
+			if generation > 1 {
+				return nil, errors.New("no worker either")
+			}
 			<-ctx.Done()
 			return nil, ctx.Err()
 		},

@@ -83,6 +83,8 @@ const (
 	ProblemCodePayloadTooLarge      ProblemCode = "payload_too_large"
 	ProblemCodeProtocolError        ProblemCode = "protocol_error"
 	ProblemCodeQueueFull            ProblemCode = "queue_full"
+	ProblemCodeReloadFailed         ProblemCode = "reload_failed"
+	ProblemCodeReloadRunning        ProblemCode = "reload_running"
 	ProblemCodeSessionBusy          ProblemCode = "session_busy"
 	ProblemCodeSessionLimit         ProblemCode = "session_limit"
 	ProblemCodeSessionLost          ProblemCode = "session_lost"
@@ -293,10 +295,16 @@ type FieldError struct {
 // Health defines model for Health.
 type Health struct {
 	Generation int64 `json:"generation"`
-	Queue      Queue `json:"queue"`
+
+	// LastReload Present after the first reload.
+	LastReload *LastReload `json:"last_reload,omitempty"`
+	Queue      Queue       `json:"queue"`
 
 	// Reason Why the state is not `ready`.
 	Reason *string `json:"reason,omitempty"`
+
+	// Reload Present while a reload is on its way.
+	Reload *Reload `json:"reload,omitempty"`
 
 	// Restarts Present after workers failed to start.
 	Restarts *Restarts `json:"restarts,omitempty"`
@@ -324,6 +332,20 @@ type HealthStartMethod string
 
 // HealthState defines model for Health.State.
 type HealthState string
+
+// LastReload Present after the first reload.
+type LastReload struct {
+	At time.Time `json:"at"`
+
+	// DurationMs Until its first worker was ready or dead.
+	DurationMs float64 `json:"duration_ms"`
+	Error      *string `json:"error,omitempty"`
+	Generation int64   `json:"generation"`
+	Ok         bool    `json:"ok"`
+
+	// Start Why a worker did not start.
+	Start *StartFailure `json:"start,omitempty"`
+}
 
 // Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
 // what the program said. The text of the problem names its value.
@@ -369,6 +391,9 @@ type Problem struct {
 	// Stack Where Python was at the timeout.
 	Stack *string `json:"stack,omitempty"`
 
+	// Start Why a worker did not start.
+	Start *StartFailure `json:"start,omitempty"`
+
 	// Started Whether Python had begun to run the call. Where that cannot be known it is true.
 	Started bool  `json:"started"`
 	Status  int64 `json:"status"`
@@ -398,6 +423,32 @@ type Queue struct {
 type Ready struct {
 	Idle  int64 `json:"idle"`
 	Ready bool  `json:"ready"`
+}
+
+// Reload Present while a reload is on its way.
+type Reload struct {
+	// Generation That is starting, else the current one.
+	Generation int64 `json:"generation"`
+
+	// Remaining Workers of the pool with code older than the current one.
+	Remaining int64          `json:"remaining"`
+	Starting  *StartProgress `json:"starting,omitempty"`
+}
+
+// ReloadResponse defines model for ReloadResponse.
+type ReloadResponse struct {
+	// DurationMs Until the first worker was ready.
+	DurationMs float64 `json:"duration_ms"`
+
+	// Generation The new one.
+	Generation int64 `json:"generation"`
+	Previous   int64 `json:"previous"`
+
+	// Remaining How many.
+	Remaining int64 `json:"remaining"`
+
+	// Rolling Workers with older code are being replaced.
+	Rolling bool `json:"rolling"`
 }
 
 // RenewRequest defines model for RenewRequest.
@@ -466,6 +517,20 @@ type SessionRef struct {
 
 // SessionRefState Whether this request created the session.
 type SessionRefState string
+
+// StartFailure Why a worker did not start.
+type StartFailure struct {
+	Detail string `json:"detail"`
+
+	// Stage What it did last, for instance `import app`.
+	Stage string `json:"stage"`
+
+	// StderrTail The last lines that it logged or wrote to its standard error.
+	StderrTail []string `json:"stderr_tail,omitempty"`
+
+	// Traceback Of Python, if it raised; the stacks of its threads, if it hung.
+	Traceback *string `json:"traceback,omitempty"`
+}
 
 // StartProgress defines model for StartProgress.
 type StartProgress struct {
@@ -601,7 +666,7 @@ type WorkerList struct {
 
 // WorkerRef defines model for WorkerRef.
 type WorkerRef struct {
-	// Generation Counts reloads of the app.
+	// Generation Of the app's code, from 1; each reload counts, also one that failed.
 	Generation int64 `json:"generation"`
 
 	// ID Never reused.
@@ -884,6 +949,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYAML` operationId).
 	GetOpenapiYAML(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Reload Run the app's code as it is now
+	//
+	// Starts one worker with the new code and answers when it is ready. From then on no worker with older code is started,
+	// and those of the pool are replaced one after the other, each when it is free and its replacement is ready; `/health`
+	// shows how far that is. Calls, leases and sessions that have a worker keep it. If the worker does not start, nothing
+	// changes: 422 `reload_failed` has the evidence.
+	//
+	// Corresponds with POST /reload (the `Reload` operationId).
+	Reload(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSessions List the sessions
 	//
@@ -1182,6 +1257,26 @@ func (c *Client) GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditor
 // Corresponds with GET /openapi.yaml (the `GetOpenapiYAML` operationId).
 func (c *Client) GetOpenapiYAML(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetOpenapiYAMLRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Reload Run the app's code as it is now
+//
+// Starts one worker with the new code and answers when it is ready. From then on no worker with older code is started,
+// and those of the pool are replaced one after the other, each when it is free and its replacement is ready; `/health`
+// shows how far that is. Calls, leases and sessions that have a worker keep it. If the worker does not start, nothing
+// changes: 422 `reload_failed` has the evidence.
+//
+// Corresponds with POST /reload (the `Reload` operationId).
+func (c *Client) Reload(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReloadRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1703,6 +1798,33 @@ func NewGetOpenapiYAMLRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewReloadRequest constructs an http.Request for the Reload method
+func NewReloadRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/reload")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListSessionsRequest constructs an http.Request for the ListSessions method
 func NewListSessionsRequest(server string) (*http.Request, error) {
 	var err error
@@ -2152,6 +2274,18 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYAML` operationId).
 	GetOpenapiYAMLWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYAMLReply, error)
+
+	// ReloadWithResponse Run the app's code as it is now
+	//
+	// Starts one worker with the new code and answers when it is ready. From then on no worker with older code is started,
+	// and those of the pool are replaced one after the other, each when it is free and its replacement is ready; `/health`
+	// shows how far that is. Calls, leases and sessions that have a worker keep it. If the worker does not start, nothing
+	// changes: 422 `reload_failed` has the evidence.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /reload (the `Reload` operationId).
+	ReloadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReloadReply, error)
 
 	// ListSessionsWithResponse List the sessions
 	//
@@ -2952,6 +3086,83 @@ func (r GetOpenapiYAMLReply) StatusCode() int {
 	return 0
 }
 
+// ReloadReply200Headers the declared response headers of an HTTP 200 response for Reload
+type ReloadReply200Headers struct {
+	XRequestID *string
+}
+
+// ReloadReply409Headers the declared response headers of an HTTP 409 response for Reload
+type ReloadReply409Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// ReloadReply422Headers the declared response headers of an HTTP 422 response for Reload
+type ReloadReply422Headers struct {
+	XRequestID *string
+}
+
+// ReloadReply500Headers the declared response headers of an HTTP 500 response for Reload
+type ReloadReply500Headers struct {
+	XRequestID *string
+}
+
+// ReloadReply503Headers the declared response headers of an HTTP 503 response for Reload
+type ReloadReply503Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// ReloadReplyDefaultHeaders the declared response headers of an HTTP default response for Reload
+type ReloadReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type ReloadReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ReloadResponse
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RetryableProblem
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *RetryableProblem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ReloadReply200Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *ReloadReply409Headers
+	// Headers422 the parsed response headers for an HTTP 422 response
+	Headers422 *ReloadReply422Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *ReloadReply500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *ReloadReply503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ReloadReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r ReloadReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ReloadReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // ListSessionsReply200Headers the declared response headers of an HTTP 200 response for ListSessions
 type ListSessionsReply200Headers struct {
 	XRequestID *string
@@ -3679,6 +3890,24 @@ func (c *ClientWithResponses) GetOpenapiYAMLWithResponse(ctx context.Context, re
 		return nil, err
 	}
 	return ParseGetOpenapiYAMLReply(rsp)
+}
+
+// ReloadWithResponse Run the app's code as it is now
+//
+// Starts one worker with the new code and answers when it is ready. From then on no worker with older code is started,
+// and those of the pool are replaced one after the other, each when it is free and its replacement is ready; `/health`
+// shows how far that is. Calls, leases and sessions that have a worker keep it. If the worker does not start, nothing
+// changes: 422 `reload_failed` has the evidence.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /reload (the `Reload` operationId).
+func (c *ClientWithResponses) ReloadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReloadReply, error) {
+	rsp, err := c.Reload(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseReloadReply(rsp)
 }
 
 // ListSessionsWithResponse List the sessions
@@ -5019,6 +5248,144 @@ func ParseGetOpenapiYAMLReply(rsp *http.Response) (*GetOpenapiYAMLReply, error) 
 	response := &GetOpenapiYAMLReply{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseReloadReply parses an HTTP response from a ReloadWithResponse call
+func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ReloadReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ReloadResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ReloadReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 409:
+		var headers ReloadReply409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 422:
+		var headers ReloadReply422Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers422 = &headers
+	case rsp.StatusCode == 500:
+		var headers ReloadReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers ReloadReply503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers ReloadReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
 	}
 
 	return response, nil
