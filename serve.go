@@ -73,6 +73,9 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	s, err := newService(c.settings, app, sys.environ, log)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -82,6 +85,11 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 		what = slog.String("worker_command", c.WorkerCommand)
 	}
 	log.Info("serving", what, "listen", listener.Addr().String(), "workers", c.MaxWorkers, "version", version)
+	reloads := startReloads(s.pool, log, hangups, signals)
+	defer reloads.end()
+	if c.Watch {
+		reloads.watch(app)
+	}
 	return s.run(listener, signals)
 }
 

@@ -64,6 +64,7 @@ type settings struct {
 	PassEnv          string        `placeholder:"NAME,..." help:"Environment variables that workers get beside a basic set, with * for any rest of a name; all when empty, but never CHARMER_*."`
 	Nice             int           `default:"0" validate:"min=-20,max=19" help:"Scheduling priority of workers, 19 is the lowest; 0 is that of the service."`
 	CPUAffinity      string        `name:"cpu-affinity" placeholder:"LIST" help:"Processors that workers run on, such as 0-3,6."`
+	Watch            bool          `help:"Reload when a Python file beside the app or below changes."`
 	Debug            bool          `help:"Log workers' output as it comes, and add tracebacks to 422 answers."`
 	LogFormat        string        `default:"auto" enum:"auto,text,json" validate:"oneof=auto text json" help:"auto is text on a terminal and json otherwise (${enum})."`
 	LogLevel         string        `default:"info" enum:"debug,info,warn,error" validate:"oneof=debug info warn error" help:"Least level that is logged (${enum})."`
