@@ -51,6 +51,7 @@ func (p *Pool) fillLocked() {
 type census struct {
 	have     int // places: of those that are not to leave, and of fresh calls whose stand-by has died
 	starting int
+	proving  int // that came up after others failed, which is not forgotten yet
 	attempts int // whose start is not over, spares included
 }
 
@@ -62,6 +63,9 @@ func (p *Pool) censusLocked() census {
 		}
 		if m.pooled() && m.state == StateStarting {
 			c.starting++
+		}
+		if p.starts.failures > 0 && m.pooled() && m.readyAt.After(p.starts.failedAt) {
+			c.proving++
 		}
 		if !m.owned() && (m.state == StateStarting || m.state == StateStopping && m.reason == "") {
 			c.attempts++ // an end without a reason may yet turn out to be that of a start

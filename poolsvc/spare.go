@@ -92,8 +92,8 @@ func (p *Pool) fillFromSparesLocked() {
 }
 
 // fillSparesLocked starts the spares that are missing, once the pool itself has all that it needs: then they take no
-// turn from it. A pool that is lazy has none before its first use, and one that drains starts none. Spares that are too
-// many stop.
+// turn from it. A pool that is lazy has none before its first use, and one that drains starts none; nor does one with
+// workers that are yet to prove that they live, after others failed. Spares that are too many stop.
 func (p *Pool) fillSparesLocked(c census) {
 	have := 0
 	for _, m := range p.aside {
@@ -107,7 +107,7 @@ func (p *Pool) fillSparesLocked(c census) {
 			have--
 		}
 	}
-	if p.draining || c.starting > 0 || c.have < p.targetLocked() || (p.cfg.Lazy && !p.everReadyLocked()) {
+	if p.draining || c.starting > 0 || c.proving > 0 || c.have < p.targetLocked() || (p.cfg.Lazy && !p.everReadyLocked()) {
 		return
 	}
 	for ; have < p.spares && p.mayStartLocked(c); have++ {
