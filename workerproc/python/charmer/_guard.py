@@ -174,12 +174,16 @@ class ForkGuard:
 def raise_oom_score() -> None:
     """Have the kernel, when it runs out of memory, kill this worker before the service."""
     try:
-        with open("/proc/self/oom_score_adj", "r+", encoding="ascii") as score:
-            worse = min(1000, int(score.read()) + _OOM_SCORE)
-            score.seek(0)
-            score.write(str(worse))
-    except (OSError, ValueError):  # there is none here
+        score = os.open("/proc/self/oom_score_adj", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # there is none here
+        return
+    try:
+        worse = min(1000, int(os.pread(score, 16, 0)) + _OOM_SCORE)
+        _write(score, b"%d" % worse)
+    except (OSError, ValueError):
         pass
+    finally:
+        _close(score)
 
 
 def become_subreaper() -> None:

@@ -58,6 +58,8 @@ class Process:
         self.output.install()
         atexit.register(self.output.end_lines)
         self.runner = Runner(REGISTRY, self.writer, self.output, self.max_frame)
+        self.ready: Optional[bytes] = None
+        """Body of READY, made in the zygote for all its workers."""
 
     def owned(self) -> List[int]:
         """Return the descriptors that are this process's own, as a worker or as the zygote."""

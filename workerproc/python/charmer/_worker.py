@@ -74,7 +74,9 @@ def _start(process: Process, imported: bool) -> bool:
         failure = process.runner.attempt(hook.function)
         if failure is not None:
             return refuse(process.start_failure(stage, failure))
-    ready, limit = _ready(), process.max_frame
+    if process.ready is None or REGISTRY.hooks["start"]:  # which may have registered more
+        process.ready = ready_body()
+    ready, limit = process.ready, process.max_frame
     if len(ready) + OVERHEAD > limit:
         too_large = StartError(f"READY takes {len(ready):,} bytes; the largest frame has {limit:,}")
         return refuse(process.start_failure("import app", too_large))
@@ -121,7 +123,8 @@ def _stray(output: Output, exc: BaseException) -> None:
     output.log_lines("error", ["a signal handler raised between calls", *traceback_text(exc).splitlines()])
 
 
-def _ready() -> bytes:
+def ready_body() -> bytes:
+    """Return the body of READY."""
     ready: Dict[str, object] = {"commands": [describe(command) for command in REGISTRY.commands.values()]}
     hooks = [name for name in ("session_start", "session_end") if REGISTRY.hooks[name]]
     if hooks:

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, Callable, Final, Mapping, NoReturn, Sequence, Set
+from typing import Any, Callable, Final, List, Mapping, NoReturn, Sequence, Set
 
 from . import _guard
 from ._encode import encode_fields
@@ -23,7 +23,7 @@ from ._limits import limit_zygote
 from ._process import Process
 from ._text import cut_middle
 from ._threads import cuda_refusal, refusal
-from ._worker import live
+from ._worker import live, ready_body
 
 CONTROL: Final = _guard.FRAMES_IN
 """Descriptor of the socket on which requests come; a worker has its frames there."""
@@ -35,6 +35,7 @@ _RESERVED: Final = (_guard.FRAMES_OUT, 5)
 _REQUEST: Final = 4096
 _SHORT: Final = 8 * 1024
 _TICK_MS: Final = 1000
+_LISTED: Final = 4096
 _exit: Final = os._exit
 _fork: Final = os.fork
 _kill: Final = os.kill
@@ -94,6 +95,7 @@ class Zygote:
             del failed["kind"]  # that of a frame
             self._send("error", **failed)
             _exit(1)
+        self._process.ready = ready_body()
         gc.collect()
         gc.freeze()  # a collection in a worker then leaves alone, and shared, what was imported
         self._inherited.look((CONTROL, *_RESERVED, *self._process.owned()))
@@ -186,12 +188,7 @@ class Zygote:
 
     def _end_strangers(self) -> None:
         """End what dead workers have left behind: it falls to the zygote as the nearest subreaper."""
-        try:
-            with open("/proc/thread-self/children", encoding="ascii") as children:
-                pids = [int(pid) for pid in children.read().split()]
-        except OSError:  # the kernel was built without
-            return
-        for pid in pids:
+        for pid in _children():
             if pid not in self._workers:
                 _kill(pid, signal.SIGKILL)
                 _waitpid(pid, os.WNOHANG)  # or at the next tick
@@ -204,6 +201,24 @@ class Zygote:
                 raise
             short = {name: cut_middle(text, _SHORT) for name, text in fields.items() if isinstance(text, str)}
             self._control.send(encode_fields({"kind": kind, **short}))
+
+
+def _children() -> List[int]:
+    """List the processes below this one that have not been reaped.
+
+    Not by way of open: a codec loaded now would be memory that each worker has for itself.
+    """
+    try:
+        fd = os.open("/proc/thread-self/children", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # the kernel was built without
+        return []
+    try:
+        found = b""
+        while data := os.read(fd, _LISTED):
+            found += data
+    finally:
+        os.close(fd)
+    return [int(pid) for pid in found.split()]
 
 
 def _leave(code: int) -> NoReturn:
