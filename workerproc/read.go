@@ -23,6 +23,7 @@ func (w *Worker) run(progress func(stage string)) {
 func (w *Worker) readReplies(progress func(string)) {
 	err := w.readHandshake(progress)
 	w.started <- err
+	close(w.settled)
 	for err == nil {
 		var f Frame
 		if f, err = ReadFrame(w.out, w.maxFrame); err == nil {

@@ -195,7 +195,7 @@ func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 		output: output{log: s.cfg.Log.With("worker", id, "pid", child.pid)},
 		frames: frameWriter{out: ours.calls}, in: ours.calls, out: bufio.NewReaderSize(&pipeReader{file: ours.replies}, 64<<10),
 		replies: ours.replies, stdout: &pipeReader{file: ours.stdout}, stderr: &pipeReader{file: ours.stderr}, stackPipe: ours.stack,
-		started: make(chan error, 1), done: make(chan struct{}), calls: map[uint32]*openCall{},
+		started: make(chan error, 1), settled: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]*openCall{},
 	}, nil
 }
 

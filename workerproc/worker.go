@@ -60,6 +60,7 @@ type Worker struct {
 
 	readers  sync.WaitGroup // the three readers
 	started  chan error     // one value when READY came or cannot come any more
+	settled  chan struct{}  // closed when started has its value
 	done     chan struct{}  // closed when the process is dead, reaped, and every call answered
 	exit     Exit           // set before done is closed
 	oomKills int            // the kernel's count at the start
@@ -134,7 +135,10 @@ func (w *Worker) Call(c *Call) (Reply, error) {
 		return Reply{}, &CrashError{Exit: w.exit}
 	}
 	// The timer also frees this goroutine from a pipe that nobody reads.
-	timer := time.AfterFunc(time.Until(c.Deadline), func() { w.expire(open) })
+	timer := time.AfterFunc(time.Until(c.Deadline), func() {
+		catchUp(c.Deadline, open.done)
+		w.expire(open)
+	})
 	defer timer.Stop()
 	// A failed write means that the process has closed its end; its death answers the call.
 	_ = w.frames.flush()
@@ -224,6 +228,11 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 	select {
 	case err = <-w.started: // after a failure the reader sees to the end of the process
 	case <-ctx.Done():
+		catchUpWith(ctx, w.settled)
+		if len(w.started) > 0 {
+			err = <-w.started
+			break
+		}
 		err = fmt.Errorf("start given up: %w", context.Cause(ctx))
 		if context.Cause(ctx) == context.DeadlineExceeded {
 			err = fmt.Errorf("not ready after %s", time.Since(w.spawnedAt).Round(10*time.Millisecond))

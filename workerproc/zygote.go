@@ -89,8 +89,13 @@ func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stag
 	if err != nil {
 		return nil, &StartError{Stage: "spawn zygote", Detail: err.Error()}
 	}
-	stop := context.AfterFunc(ctx, func() { _ = z.control.SetReadDeadline(time.Now()) })
+	settled := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		catchUpWith(ctx, settled)
+		_ = z.control.SetReadDeadline(time.Now())
+	})
 	stage, ready, err := z.awaitReady(func(stage string) { progress(z, stage) })
+	close(settled)
 	stop()
 	if err == nil && ready.Unfit == "" {
 		z.importTime = time.Duration(ready.ImportMs * float64(time.Millisecond))
@@ -281,8 +286,9 @@ func (z *zygote) request(m zygoteMessage, oob []byte) (zygoteMessage, []*os.File
 		return zygoteMessage{}, nil, errCannotFork
 	}
 	body, err := json.Marshal(m)
+	due := time.Now().Add(replyTime)
 	if err == nil {
-		err = z.control.SetDeadline(time.Now().Add(replyTime))
+		err = z.control.SetDeadline(due)
 	}
 	if err == nil {
 		_, _, err = z.control.WriteMsgUnix(body, oob, nil)
@@ -291,6 +297,9 @@ func (z *zygote) request(m zygoteMessage, oob []byte) (zygoteMessage, []*os.File
 	var fds []*os.File
 	if err == nil {
 		answer, fds, err = z.receive(make([]byte, maxAnswer))
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(due) > maxLag && z.control.SetDeadline(time.Now().Add(lagGrace)) == nil {
+		answer, fds, err = z.receive(make([]byte, maxAnswer)) // which may have come while this process was held up
 	}
 	switch {
 	case err == nil:

@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	rounds := flag.Int("rounds", 30, "starts of each kind, in turns")
+	rounds := flag.Int("rounds", 30, "rounds of ten forks and one exec")
 	python := flag.String("python", "python3", "interpreter")
 	imports := flag.String("imports", "", "modules that the app imports besides the standard library's, separated by commas")
 	flag.Parse()
@@ -66,14 +66,17 @@ func measure(forks, execs *workerproc.Spawner, rounds int) error {
 		for _, row := range []struct {
 			spawner *workerproc.Spawner
 			took    *[]time.Duration
-		}{{forks, &byFork}, {execs, &byExec}} {
-			began := time.Now()
-			w, err := start(row.spawner)
-			if err != nil {
-				return err
+			times   int
+		}{{forks, &byFork, forksPerExec}, {execs, &byExec, 1}} {
+			for range row.times {
+				began := time.Now()
+				w, err := start(row.spawner)
+				if err != nil {
+					return err
+				}
+				*row.took = append(*row.took, time.Since(began))
+				w.Stop(time.Second)
 			}
-			*row.took = append(*row.took, time.Since(began))
-			w.Stop(time.Second)
 		}
 	}
 	for _, row := range []struct {
@@ -81,9 +84,9 @@ func measure(forks, execs *workerproc.Spawner, rounds int) error {
 		took []time.Duration
 	}{{"fork", byFork}, {"exec", byExec}} {
 		slices.Sort(row.took)
-		fmt.Printf("%s to READY: p50 %.2f ms, p99 %.2f ms, least %.2f ms\n", row.name, ms(row.took[rounds/2]), ms(row.took[rounds*99/100]), ms(row.took[0]))
+		fmt.Printf("%s to READY: p50 %.2f ms, p99 %.2f ms, least %.2f ms of %d\n", row.name, ms(at(row.took, 50)), ms(at(row.took, 99)), ms(row.took[0]), len(row.took))
 	}
-	fmt.Printf("ratio of the p50: %.0f\n", float64(byExec[rounds/2])/float64(byFork[rounds/2]))
+	fmt.Printf("ratio of the p50: %.0f\n", float64(at(byExec, 50))/float64(at(byFork, 50)))
 	if err := memory("forked worker", first); err != nil {
 		return err
 	}
@@ -93,6 +96,9 @@ func measure(forks, execs *workerproc.Spawner, rounds int) error {
 	}
 	return memory("exec'ed worker", other)
 }
+
+// forksPerExec is how many forks there are in a row: the first after an exec finds the processor's caches full of other things.
+const forksPerExec = 10
 
 // generation of the app; there is one.
 const generation = 1
@@ -124,6 +130,9 @@ func memory(name string, w *workerproc.Worker) error {
 	fmt.Printf("%s: private %.2f MB when ready, %.2f MB after 10,000 calls and gc.collect(); rss %.1f MB\n", name, mega(before.Private), mega(after.Private), mega(after.RSS))
 	return nil
 }
+
+// at returns a percentile of sorted times.
+func at(sorted []time.Duration, percent int) time.Duration { return sorted[len(sorted)*percent/100] }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 

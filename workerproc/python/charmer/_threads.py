@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Dict, Final, List
+import time
+from typing import Callable, Dict, Final, List
 
 _TASKS: Final = "/proc/self/task"
+_SAFE_TO_LOSE: Final = frozenset(
+    (
+        # Gives memory back to the system for jemalloc (PyArrow, LightGBM by way of it). jemalloc takes its locks around a fork, and
+        # does that work in the calling threads of the child instead.
+        "jemalloc_bg_thd",
+    )
+)
+"""Names of native threads that hold no lock at a fork and do nothing that a worker would miss."""
+
+_PATIENCE: Final = 5.0
+_PAUSE: Final = 0.02
 _listdir: Final = os.listdir
 
 
@@ -25,6 +37,23 @@ def refusal(allow_threads: bool) -> str:
     if not names:
         return ""
     return f"the import of the app left {len(names)} threads, whose locks a fork would inherit: {', '.join(names)}"
+
+
+def await_others(report: Callable[[str], None]) -> None:
+    """Wait for threads that the import left, for some end soon by themselves; at most 5 s, for others never do.
+
+    Args:
+        report: Told once which threads it waits for.
+    """
+    until = time.monotonic() + _PATIENCE
+    reported = False
+    while names := sorted(_others()):
+        if not reported:
+            report(f"wait for threads: {', '.join(names)}")
+            reported = True
+        if time.monotonic() > until:
+            return
+        time.sleep(_PAUSE)
 
 
 def cuda_refusal() -> str:
@@ -49,18 +78,29 @@ def _others() -> List[str]:
         number = int(task)
         if number == os.getpid():
             continue
-        names.append(python.get(number) or _native_name(task))
+        name = python.get(number) or _native_name(task)
+        if name:
+            names.append(name)
     return names
 
 
 def _python_names() -> Dict[int, str]:
     threading = sys.modules["threading"]
-    return {thread.native_id: f"{thread.name!r}" for thread in threading.enumerate() if thread.native_id is not None}
+    return {thread.native_id: f"{thread.name!r}{_target(thread)}" for thread in threading.enumerate() if thread.native_id is not None}
+
+
+def _target(thread: object) -> str:
+    """Say what a Python thread runs, for its user to find who started it."""
+    target = getattr(thread, "_target", None) or type(thread).run  # type: ignore[attr-defined]
+    name = getattr(target, "__qualname__", "")
+    return f" (runs {getattr(target, '__module__', '?')}.{name})" if name else ""
 
 
 def _native_name(task: str) -> str:
+    """Return the name of a native thread, empty if it can be lost, or has just ended."""
     try:
         with open(f"{_TASKS}/{task}/comm", encoding="utf-8", errors="replace") as comm:
-            return f"{comm.read().strip()!r} (native)"
-    except OSError:  # it has just ended
-        return "one that has ended since"
+            name = comm.read().strip()
+    except OSError:
+        return ""
+    return "" if name in _SAFE_TO_LOSE else f"{name!r} (native)"

@@ -22,7 +22,7 @@ from ._inherited import Inherited, own_state
 from ._limits import limit_zygote
 from ._process import Process
 from ._text import cut_middle
-from ._threads import cuda_refusal, refusal
+from ._threads import await_others, cuda_refusal, refusal
 from ._worker import live, ready_body
 
 CONTROL: Final = _guard.FRAMES_IN
@@ -95,6 +95,8 @@ class Zygote:
             del failed["kind"]  # that of a frame
             self._send("error", **failed)
             _exit(1)
+        if not self._allow_threads:
+            await_others(lambda stage: self._send("progress", stage=stage))
         self._process.ready = ready_body()
         gc.collect()
         gc.freeze()  # a collection in a worker then leaves alone, and shared, what was imported
