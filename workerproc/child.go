@@ -2,6 +2,7 @@ package workerproc
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"os"
@@ -108,9 +109,10 @@ func (c *child) kill(pid int, sig syscall.Signal) {
 // pipeReader reads what a worker writes into a pipe. Past the deadline that follows a death it waits no more, but goes on
 // taking what is there, so that a reader which was held up loses nothing of what the dead worker has written.
 type pipeReader struct {
-	file *os.File
-	late int          // bytes taken past the deadline
-	read atomic.Int64 // bytes taken in all
+	file    *os.File
+	emptied func() (more bool) // called when nothing is there past a deadline, and says whether to wait again; may be nil
+	late    int                // bytes taken past the deadline
+	read    atomic.Int64       // bytes taken in all
 }
 
 // written returns how many bytes have been written into the pipe so far, taken or not.
@@ -129,22 +131,36 @@ const maxLate = 1 << 20
 
 func (r *pipeReader) Read(p []byte) (n int, err error) {
 	defer func() { r.read.Add(int64(n)) }()
-	n, err = r.file.Read(p)
-	if !errors.Is(err, os.ErrDeadlineExceeded) || r.late >= maxLate {
-		return n, err
+	for {
+		if n, err = r.file.Read(p); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if r.late < maxLate {
+			if n, err := r.take(p); n > 0 || err == io.EOF {
+				r.late += n
+				return n, err
+			}
+		}
+		if r.emptied == nil || !r.emptied() {
+			return 0, err
+		}
+		r.late = 0
 	}
-	conn, cerr := r.file.SyscallConn()
-	if cerr != nil {
+}
+
+// take reads what is there, without waiting. Any error but io.EOF means that nothing is.
+func (r *pipeReader) take(p []byte) (n int, err error) {
+	conn, err := r.file.SyscallConn()
+	if err != nil {
 		return 0, err
 	}
 	var rerr error
-	if cerr := conn.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), p) }); cerr != nil || rerr != nil {
-		return 0, err
+	if err := conn.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), p) }); err != nil || rerr != nil {
+		return 0, cmp.Or(err, rerr)
 	}
 	if n == 0 {
 		return 0, io.EOF
 	}
-	r.late += n
 	return n, nil
 }
 

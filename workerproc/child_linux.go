@@ -57,6 +57,12 @@ func controlPair() (ours, theirs *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
 }
 
+// takePacket reads the packet that is there, without waiting, like UnixConn.ReadMsgUnix.
+func takePacket(fd int, buf, oob []byte) (n, oobn, flags int, err error) {
+	n, oobn, flags, _, err = unix.Recvmsg(fd, buf, oob, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+	return n, oobn, flags, err
+}
+
 // becomeSubreaper has what loses its parent below this process become a child of it: the workers of a zygote that died,
 // whose status can then be collected, and what dead workers have left behind.
 func becomeSubreaper() error {

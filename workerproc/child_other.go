@@ -20,4 +20,7 @@ func newPidfd(int) (*os.File, error)                  { return nil, errors.ErrUn
 func controlPair() (ours, theirs *os.File, err error) { return nil, nil, errors.ErrUnsupported }
 func becomeSubreaper() error                          { return errors.ErrUnsupported }
 func reapOrphan(int) exitStatus                       { return exitStatus{code: -1, unknown: true} }
-func childrenOutsideGroup() []int                     { return nil }
+func takePacket(int, []byte, []byte) (n, oobn, flags int, err error) {
+	return 0, 0, 0, errors.ErrUnsupported
+}
+func childrenOutsideGroup() []int { return nil }

@@ -21,6 +21,10 @@ var fakeStarts = map[string]func(*fake){
 		}
 		f.ready()
 	},
+	"at-once": func(f *fake) { // a LOG and READY in one write
+		f.hello("")
+		f.raw(oneLog(0) + string(AppendFrame(nil, Frame{Kind: KindReady, Body: []byte(`{"commands":[],"hooks":[]}`)})))
+	},
 	"stacks":     func(f *fake) { f.answerSignal(); f.ready() },
 	"stack-drip": func(f *fake) { f.dripSignal(); f.ready() },
 	"stack-deaf": func(f *fake) { f.hello(`,"stack_signal":39`); f.ready() }, // Go ignores it
@@ -111,6 +115,15 @@ var fakeCommands = map[string]func(*fake, fakeCall){
 		f.log(c.id, "printed")
 		f.result(c, nil)
 	},
+	"log-at-once": func(f *fake, c fakeCall) { // in one write with the answer
+		f.raw(oneLog(c.id) + string(AppendFrame(nil, Frame{Kind: KindResult, ID: c.id, Body: []byte(`1`)})))
+	},
+	"log-exit": func(f *fake, c fakeCall) { f.raw(oneLog(c.id)); os.Exit(3) },
+	"log-on": func(f *fake, c fakeCall) { // and on
+		for {
+			f.raw(oneLog(c.id))
+		}
+	},
 	"print": func(f *fake, c fakeCall) { // and answer with the next call
 		fmt.Fprintln(os.Stderr, "printed by C")
 		next, _ := f.next()
@@ -177,6 +190,10 @@ var fakeCommands = map[string]func(*fake, fakeCall){
 	// Grandchildren, in the worker's group and outside.
 	"breed":  func(f *fake, c fakeCall) { f.result(c, f.grandchild(nil)) },
 	"escape": func(f *fake, c fakeCall) { f.result(c, f.grandchild(&syscall.SysProcAttr{Setsid: true})) },
+}
+
+func oneLog(id uint32) string {
+	return string(AppendFrame(nil, Frame{Kind: KindLog, ID: id, Body: []byte(`{"level":"info","stream":"stdout","message":"a line"}`)}))
 }
 
 func (f *fake) goldenError(c fakeCall, kind, more string) {

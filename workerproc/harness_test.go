@@ -242,6 +242,6 @@ func (b *logBook) await(t testing.TB, message string) map[string]any {
 func mute(stream []byte) *Worker {
 	return &Worker{
 		child: &child{reaped: true}, maxFrame: testLimit, output: output{log: slog.New(slog.DiscardHandler)},
-		out: bufio.NewReader(bytes.NewReader(stream)), started: make(chan error, 1), settled: make(chan struct{}), calls: map[uint32]*openCall{},
+		out: bufio.NewReader(bytes.NewReader(stream)), started: make(chan error, 1), calls: map[uint32]*openCall{},
 	}
 }

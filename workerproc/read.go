@@ -23,7 +23,6 @@ func (w *Worker) run(progress func(stage string)) {
 func (w *Worker) readReplies(progress func(string)) {
 	err := w.readHandshake(progress)
 	w.started <- err
-	close(w.settled)
 	for err == nil {
 		var f Frame
 		if f, err = ReadFrame(w.out, w.maxFrame); err == nil {
@@ -41,6 +40,7 @@ func (w *Worker) readReplies(progress func(string)) {
 		// It is ending, or has lost its own pipe and will not answer any more.
 		w.mu.Lock()
 		w.mute = true
+		w.caughtUpLocked()
 		w.mu.Unlock()
 		time.AfterFunc(exitLag, w.endMute)
 	default:
@@ -242,6 +242,9 @@ func (w *Worker) onlyCall(stream string, at int64) *Call {
 // reap waits for the death of the process, gathers the evidence, and answers what is still open.
 func (w *Worker) reap() {
 	status := w.child.wait()
+	w.mu.Lock()
+	w.dead = true // before the deadline, which nobody takes back then
+	w.mu.Unlock()
 	deadline := time.Now().Add(drainTime)
 	for _, f := range []*os.File{w.replies, w.stdout.file, w.stderr.file} {
 		_ = f.SetReadDeadline(deadline) // cannot fail on a pipe in the poller

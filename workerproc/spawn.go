@@ -190,13 +190,16 @@ func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 		return nil, err
 	}
 	ours := p.ours
-	return &Worker{
+	replies := &pipeReader{file: ours.replies}
+	w := &Worker{
 		id: id, child: child, method: method, maxFrame: s.cfg.MaxFrame, spawnedAt: began, runtime: s.runtime, limits: s.cfg.Limits,
 		output: output{log: s.cfg.Log.With("worker", id, "pid", child.pid)},
-		frames: frameWriter{out: ours.calls}, in: ours.calls, out: bufio.NewReaderSize(&pipeReader{file: ours.replies}, 64<<10),
+		frames: frameWriter{out: ours.calls}, in: ours.calls, out: bufio.NewReaderSize(replies, 64<<10),
 		replies: ours.replies, stdout: &pipeReader{file: ours.stdout}, stderr: &pipeReader{file: ours.stderr}, stackPipe: ours.stack,
-		started: make(chan error, 1), settled: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]*openCall{},
-	}, nil
+		started: make(chan error, 1), done: make(chan struct{}), calls: map[uint32]*openCall{},
+	}
+	replies.emptied = w.repliesEmptied
+	return w, nil
 }
 
 // exec starts a worker as a program of its own.

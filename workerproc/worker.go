@@ -60,7 +60,6 @@ type Worker struct {
 
 	readers  sync.WaitGroup // the three readers
 	started  chan error     // one value when READY came or cannot come any more
-	settled  chan struct{}  // closed when started has its value
 	done     chan struct{}  // closed when the process is dead, reaped, and every call answered
 	exit     Exit           // set before done is closed
 	oomKills int            // the kernel's count at the start
@@ -68,14 +67,16 @@ type Worker struct {
 	mu      sync.Mutex // guards the fields below
 	calls   map[uint32]*openCall
 	lastID  uint32
-	cause   Cause     // empty while the worker takes calls, unless it is mute
-	mute    bool      // it has ended its replies, though it may live on
-	detail  string    // how it broke the protocol, if it did
-	stage   string    // what it reported last before READY
-	refusal errorBody // of an ERROR before READY
-	forced  bool      // killed after the grace of a stop, or for living on without answering
-	expired *openCall // the call that ran out of time
-	stack   string    // the dump for it
+	cause   Cause         // empty while the worker takes calls, unless it is mute
+	mute    bool          // it has ended its replies, though it may live on
+	dead    bool          // only what it left in its pipes is still read
+	emptied chan struct{} // closed, and nil again, when the reader of replies has caught up; nil if nobody waits for it
+	detail  string        // how it broke the protocol, if it did
+	stage   string        // what it reported last before READY
+	refusal errorBody     // of an ERROR before READY
+	forced  bool          // killed after the grace of a stop, or for living on without answering
+	expired *openCall     // the call that ran out of time
+	stack   string        // the dump for it
 }
 
 // openCall is a call that has no answer yet.
@@ -135,10 +136,7 @@ func (w *Worker) Call(c *Call) (Reply, error) {
 		return Reply{}, &CrashError{Exit: w.exit}
 	}
 	// The timer also frees this goroutine from a pipe that nobody reads.
-	timer := time.AfterFunc(time.Until(c.Deadline), func() {
-		catchUp(c.Deadline, open.done)
-		w.expire(open)
-	})
+	timer := time.AfterFunc(time.Until(c.Deadline), func() { w.expire(open) })
 	defer timer.Stop()
 	// A failed write means that the process has closed its end; its death answers the call.
 	_ = w.frames.flush()
@@ -164,8 +162,10 @@ func (w *Worker) send(open *openCall) bool {
 	return true
 }
 
-// expire ends the worker because a call has run out of time, unless the answer came first.
+// expire ends the worker because a call has run out of time, unless the answer came first, or the worker is at its end
+// anyway.
 func (w *Worker) expire(open *openCall) {
+	w.catchUp()
 	w.mu.Lock()
 	select {
 	case <-open.done:
@@ -176,6 +176,10 @@ func (w *Worker) expire(open *openCall) {
 	if w.cause != "" && w.cause != CauseStopped && w.cause != CauseExiting {
 		w.mu.Unlock()
 		return // it is being killed already
+	}
+	if w.mute && w.cause != CauseStopped {
+		w.mu.Unlock()
+		return // it has died, or endMute will see to it
 	}
 	w.cause, w.expired = CauseTimeout, open
 	w.mu.Unlock()
@@ -221,6 +225,24 @@ func (w *Worker) Stop(grace time.Duration) Exit {
 	return w.exit
 }
 
+// lateStart kills a worker that was not ready when ctx ended, and returns where it hangs, and why. If its time was up, it
+// returns no error for a READY that had come all the same, or the error of a start that had ended.
+func (w *Worker) lateStart(ctx context.Context) (stack string, err error) {
+	err = fmt.Errorf("start given up: %w", context.Cause(ctx))
+	if context.Cause(ctx) == context.DeadlineExceeded {
+		w.catchUp()
+		select {
+		case err = <-w.started:
+			return "", err
+		default:
+		}
+		err = fmt.Errorf("not ready after %s", time.Since(w.spawnedAt).Round(10*time.Millisecond))
+		stack = w.stacks.last(w.child, w.stackPipe, w.runtime)
+	}
+	w.Kill()
+	return stack, err
+}
+
 // awaitReady waits for READY. On any other outcome it kills the process and returns a *StartError with its evidence.
 func (w *Worker) awaitReady(ctx context.Context) error {
 	var err error
@@ -228,17 +250,7 @@ func (w *Worker) awaitReady(ctx context.Context) error {
 	select {
 	case err = <-w.started: // after a failure the reader sees to the end of the process
 	case <-ctx.Done():
-		catchUpWith(ctx, w.settled)
-		if len(w.started) > 0 {
-			err = <-w.started
-			break
-		}
-		err = fmt.Errorf("start given up: %w", context.Cause(ctx))
-		if context.Cause(ctx) == context.DeadlineExceeded {
-			err = fmt.Errorf("not ready after %s", time.Since(w.spawnedAt).Round(10*time.Millisecond))
-			stack = w.stacks.last(w.child, w.stackPipe, w.runtime) // where it hangs
-		}
-		w.Kill()
+		stack, err = w.lateStart(ctx)
 	}
 	if err == nil {
 		w.readyAfter = time.Since(w.spawnedAt)

@@ -47,6 +47,7 @@ type zygote struct {
 	family     *Family
 	turn       chan struct{} // holds one value while nobody has a request under way
 	done       chan struct{} // closed when the process is dead and reaped
+	late       int           // packets taken past the deadline, by whoever has the turn
 	detail     string        // why it was killed, set by whoever has the turn
 	cause      Cause         // the same
 	exit       Exit          // set before done is closed
@@ -79,6 +80,9 @@ const maxMessage = 512 << 10
 // maxAnswer is more than an answer to a request has.
 const maxAnswer = 8 << 10
 
+// maxLatePackets bounds what is taken past a deadline from a zygote that goes on sending. No socket holds more, by default.
+const maxLatePackets = 1000
+
 // startZygote starts a zygote and waits until it has imported the app, until ctx ends. It calls progress with the zygote and
 // what the import is about. The error is an *unfitError, or a *StartError; the process is dead then.
 func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stage string)) (*zygote, error) {
@@ -89,14 +93,12 @@ func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stag
 	if err != nil {
 		return nil, &StartError{Stage: "spawn zygote", Detail: err.Error()}
 	}
-	settled := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		catchUpWith(ctx, settled)
-		_ = z.control.SetReadDeadline(time.Now())
-	})
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { _ = z.control.SetReadDeadline(time.Now()); close(ended) })
 	stage, ready, err := z.awaitReady(func(stage string) { progress(z, stage) })
-	close(settled)
-	stop()
+	if !stop() {
+		<-ended // the deadlines of requests come after it
+	}
 	if err == nil && ready.Unfit == "" {
 		z.importTime = time.Duration(ready.ImportMs * float64(time.Millisecond))
 		z.memory = ready.MemoryBytes
@@ -286,9 +288,8 @@ func (z *zygote) request(m zygoteMessage, oob []byte) (zygoteMessage, []*os.File
 		return zygoteMessage{}, nil, errCannotFork
 	}
 	body, err := json.Marshal(m)
-	due := time.Now().Add(replyTime)
 	if err == nil {
-		err = z.control.SetDeadline(due)
+		err = z.control.SetDeadline(time.Now().Add(replyTime))
 	}
 	if err == nil {
 		_, _, err = z.control.WriteMsgUnix(body, oob, nil)
@@ -297,9 +298,6 @@ func (z *zygote) request(m zygoteMessage, oob []byte) (zygoteMessage, []*os.File
 	var fds []*os.File
 	if err == nil {
 		answer, fds, err = z.receive(make([]byte, maxAnswer))
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) && time.Since(due) > maxLag && z.control.SetDeadline(time.Now().Add(lagGrace)) == nil {
-		answer, fds, err = z.receive(make([]byte, maxAnswer)) // which may have come while this process was held up
 	}
 	switch {
 	case err == nil:
@@ -312,10 +310,33 @@ func (z *zygote) request(m zygoteMessage, oob []byte) (zygoteMessage, []*os.File
 	return zygoteMessage{}, nil, errCannotFork
 }
 
+// packet reads one packet. Past the deadline it waits no more, but takes what is there: if this process was stopped, or the
+// machine slept, the zygote may have answered long before.
+func (z *zygote) packet(buf, oob []byte) (n, oobn, flags int, err error) {
+	n, oobn, flags, _, err = z.control.ReadMsgUnix(buf, oob)
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		z.late = 0
+		return n, oobn, flags, err
+	}
+	if z.late++; z.late > maxLatePackets {
+		return 0, 0, 0, err
+	}
+	conn, cerr := z.control.SyscallConn()
+	if cerr != nil {
+		return 0, 0, 0, err
+	}
+	var rerr error
+	cerr = conn.Control(func(fd uintptr) { n, oobn, flags, rerr = takePacket(int(fd), buf, oob) })
+	if cerr != nil || rerr != nil {
+		return 0, 0, 0, err
+	}
+	return n, oobn, flags, nil
+}
+
 // receive reads one message and the descriptors that come with it.
 func (z *zygote) receive(buf []byte) (zygoteMessage, []*os.File, error) {
 	oob := make([]byte, unix.CmsgSpace(4*4))
-	n, oobn, flags, _, err := z.control.ReadMsgUnix(buf, oob)
+	n, oobn, flags, err := z.packet(buf, oob)
 	if err == nil && n == 0 || errors.Is(err, io.EOF) {
 		err = errors.New("ended before it was ready")
 	}
