@@ -99,10 +99,13 @@ func (s *instance) kill(pid int, signal syscall.Signal) {
 func (s *instance) stopProcess(pid int64) {
 	s.t.Helper()
 	s.kill(int(pid), syscall.SIGSTOP)
-	s.eventually("the process stands still", func() bool {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		return err == nil && strings.Contains(string(stat), ") T ")
-	})
+	s.eventually("the process stands still", func() bool { return inState(int(pid), "T") })
+}
+
+// inState reports whether the kernel says this letter of a process: S if it sleeps, T if it was stopped.
+func inState(pid int, letter string) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(stat), ") "+letter+" ")
 }
 
 // whole waits until the pool has two workers up, and fails the test unless each of them answers for itself. It leases both
