@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -98,49 +97,4 @@ func TestAnAppWhoseImportLeavesAThreadIsNotForkedUnlessAllowed(t *testing.T) {
 		s.execute("threads", `{}`).wantResult(t, "1")
 		s.zygote(client.ZygoteStateReady)
 	})
-}
-
-// daemons is an app whose command leaves a process that has put itself into a session of its own, twice forked.
-const daemons = meeting + `
-import os, signal
-
-@command
-def daemonise() -> int:
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        daemon = os.fork()
-        if daemon == 0:
-            os.write(writing, str(os.getpid()).encode())
-            while True:
-                signal.pause()
-        os._exit(0)
-    os.waitpid(child, 0)
-    return int(os.read(reading, 20))
-`
-
-func TestADaemonIsGoneWithItsWorker(t *testing.T) {
-	for _, how := range []string{"recycled", "killed"} {
-		t.Run(how, func(t *testing.T) {
-			s := serve(t, daemons).ready()
-			s.full(2)
-			a := s.execute("daemonise", `{}`)
-			daemon, err := strconv.Atoi(a.Result)
-			if err != nil {
-				t.Fatalf("%+v: %v", a, err)
-			}
-			if err := syscall.Kill(daemon, 0); err != nil {
-				t.Fatalf("the daemon %d: %v", daemon, err)
-			}
-			if how == "killed" {
-				if err := syscall.Kill(int(a.Worker.PID), syscall.SIGKILL); err != nil {
-					t.Fatal(err)
-				}
-			} else {
-				s.replace(a.Worker)
-			}
-			s.eventually("the daemon is gone", func() bool { return syscall.Kill(daemon, 0) == syscall.ESRCH })
-		})
-	}
 }
