@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -82,6 +83,28 @@ func TestWhatAGuestLeavesBehindIsGoneWithItsWorker(t *testing.T) {
 				s.eventually("the "+name+" is gone", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 			}
 		})
+	}
+}
+
+// TestABusyZygoteEndsWhatIsLeftBehindToo asks for forks all the time.
+func TestABusyZygoteEndsWhatIsLeftBehindToo(t *testing.T) {
+	s := serve(t, fertile, "--workers=4").ready()
+	s.full(4)
+	pids, worker := s.breed(t.TempDir())
+	over := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 2 {
+		clients.Go(func() {
+			for !closed(over) {
+				s.execute("ping", `{"n":1}`, alone, patiently).wantResult(t, "1")
+			}
+		})
+	}
+	defer clients.Wait()
+	defer close(over)
+	s.kill(int(worker.PID), syscall.SIGKILL)
+	for name, pid := range pids {
+		s.eventually("the "+name+" is gone", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 	}
 }
 

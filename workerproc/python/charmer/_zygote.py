@@ -117,6 +117,7 @@ class Zygote:
             request: Mapping[str, Any] = json.loads(data)
             if request["op"] == "reap":
                 self._reap(int(request["pid"]))
+                self._end_strangers()  # those of this worker: where many forks are asked for, no tick comes
             elif flags & socket.MSG_CTRUNC or len(fds) != len(_TARGETS):
                 self._send("failed", detail=f"{len(fds)} descriptors came, not {len(_TARGETS)}")
             else:
