@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -302,7 +303,7 @@ func mustLook(t *testing.T, name string) string {
 }
 
 func TestDoctorFindsTheDemoWell(t *testing.T) {
-	stdout, stderr, code := charmer(t, nil, "doctor", "--start-timeout=5m", "--stop-grace=1m")
+	stdout, stderr, code := charmer(t, []string{noPreload + "=" + strconv.FormatBool(startMethod == "exec")}, "doctor", "--start-timeout=5m", "--stop-grace=1m")
 	wantCode(t, []string{"doctor"}, stderr, code, exitOK)
 	for _, line := range []string{`(?m)^ok  Python 3\.\d+\.\d+ at /`, `(?m)^ok  charmer.demo is ready after \S+, in \w+ 3\.`, `(?m)^    ` + startMethod + `: spawn \S+, (import \S+, )?handshake \S+`,
 		`(?m)^    greet  Greet somebody\.$`, `(?m)^ok  it exited with code 0`} {

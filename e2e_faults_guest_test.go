@@ -195,7 +195,8 @@ func TestTheGuestMayEndItsWorkerInAnyWay(t *testing.T) {
 	}
 }
 
-// TestADaemonThatHoldsThePipesDelaysNoAnswer has the worker die while a process that left its group keeps its pipes open.
+// TestADaemonThatHoldsThePipesDelaysNoAnswer has the worker die while a process that left its group keeps its pipes
+// open, and is ended a moment later.
 func TestADaemonThatHoldsThePipesDelaysNoAnswer(t *testing.T) {
 	s := serve(t, guests)
 	s.full(2)
@@ -210,9 +211,9 @@ func TestADaemonThatHoldsThePipesDelaysNoAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.kill(-daemon, syscall.SIGKILL) // its own group, which nobody else ends
 	crashedWith(3, "")(t, a)
 	s.gone(a.ranOn(t).PID)
+	s.gone(int64(daemon))
 	s.whole()
 }
 
