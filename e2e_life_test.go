@@ -114,7 +114,7 @@ func TestOnlyThoseWhoLeftTheGroupOutliveAServiceThatIsKilled(t *testing.T) {
 	pids, _ := s.breed(t.TempDir())
 	t.Cleanup(func() {
 		for _, name := range []string{"leader", "daemon"} {
-			_ = syscall.Kill(pids[name], syscall.SIGKILL)
+			_ = syscall.Kill(pids[name], syscall.SIGKILL) // it has gone if the test went wrong
 		}
 		s.noneLeft()
 	})

@@ -168,7 +168,9 @@ func TestHangupReloads(t *testing.T) {
 	app := appFile(t, versioned(1))
 	s := serve(t, app).ready()
 	change(t, app, versioned(2))
-	_ = s.cmd.Process.Signal(syscall.SIGHUP)
+	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 	s.runs(2, 2)
 	s.execute("version", "{}").wantResult(t, "2")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -103,6 +104,42 @@ func TestAStartThatEndsWhileTheServiceIsStoppedIsNoFailure(t *testing.T) {
 			t.Errorf("%s = %v, want no start but good ones", name, value)
 		}
 	}
+}
+
+// TestACallThatHasNotEndedWhenItsTimeIsOverIsATimeoutThoughTheServiceWasStopped has one of two calls end in time. A session and
+// a lease live on.
+func TestACallThatHasNotEndedWhenItsTimeIsOverIsATimeoutThoughTheServiceWasStopped(t *testing.T) {
+	s := serve(t, freezing, "--workers=4").ready()
+	s.full(4)
+	s.execute("count", `{}`, inSession("u1")).wantResult(t, "1")
+	lease := s.lease(lasting(minutes))
+	dir, other := t.TempDir(), t.TempDir() // of which nobody lets the other go
+	call := func(dir, name string) <-chan answer {
+		out := make(chan answer, 1)
+		go func() { out <- s.execute("last", fmt.Sprintf(`{"dir":%q,"name":%q}`, dir, name), within(2000)) }()
+		return out
+	}
+	answered, unanswered := call(dir, "a"), call(other, "b")
+	pid := s.arrived(dir, "a")
+	s.arrived(other, "b")
+	s.freeze(3*time.Second, func() {
+		touch(t, dir, "go")
+		s.arrived(dir, "a.over")
+		s.asleep(pid)
+	})
+	(<-answered).wantResult(t, `"a"`)
+	(<-unanswered).wantProblem(t, http.StatusGatewayTimeout, "execution_timeout", true)
+	s.full(4)
+	s.execute("count", `{}`, inSession("u1")).wantResult(t, "2")
+	s.execute("ping", `{"n":1}`, onLease(lease.LeaseID)).wantResult(t, "1")
+	m := s.metrics()
+	if exits := [2]float64{m[`charmer_worker_exits_total{reason="timeout"}`], m[`charmer_worker_exits_total{reason="crash"}`]}; exits != [2]float64{1, 0} {
+		t.Errorf("ends by timeout and crash: %v", exits)
+	}
+	if z := s.health().Zygote; z.Restarts != nil {
+		t.Errorf("zygote: %+v", z)
+	}
+	s.endSession("u1")
 }
 
 // noWorkerEnded fails the test if the service counts the end of a worker.

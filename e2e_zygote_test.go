@@ -81,7 +81,7 @@ def threads() -> int:
 func TestAnAppWhoseImportLeavesAThreadIsNotForkedUnlessAllowed(t *testing.T) {
 	onlyForked(t)
 	t.Run("refuse", func(t *testing.T) {
-		s := serve(t, threaded).ready()
+		s := serve(t, threaded, "--start-timeout=4900ms").ready() // less than the wait for threads, which does not count
 		s.execute("threads", `{}`).wantResult(t, "2")
 		z := s.health()
 		if z.StartMethod != "exec" || z.Zygote.State != client.ZygoteStateRefused || z.Zygote.Reason == nil || !strings.Contains(*z.Zygote.Reason, "the-poller") {

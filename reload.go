@@ -4,7 +4,9 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 
 	"charmer/poolsvc"
 )
@@ -20,13 +22,12 @@ type reloads struct {
 	wg     sync.WaitGroup // its goroutines
 }
 
-// startReloads reloads at each SIGHUP that comes on hangups. One that comes because the terminal went away is passed on
-// to ends instead: nobody would be left to end the service.
-func startReloads(pool *poolsvc.Pool, log *slog.Logger, hangups <-chan os.Signal, ends chan<- os.Signal) *reloads {
+// startReloads reloads at each SIGHUP that comes on hangups. If the service is interactive, one that comes because the
+// terminal went away is passed on to ends instead: nobody would be left to end the service.
+func startReloads(pool *poolsvc.Pool, log *slog.Logger, hangups <-chan os.Signal, ends chan<- os.Signal, interactive bool) *reloads {
 	r := &reloads{pool: pool, log: log, wanted: make(chan struct{}, 1)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.wg.Go(r.run) // ends with ctx
-	interactive := hasTerminal()
+	r.wg.Go(r.run)   // ends with ctx
 	r.wg.Go(func() { // ends with ctx
 		gone := false
 		for {
@@ -50,6 +51,10 @@ func startReloads(pool *poolsvc.Pool, log *slog.Logger, hangups <-chan os.Signal
 	})
 	return r
 }
+
+// isInteractive reports whether the service is to end with its terminal: it has one, and was not started to outlive it, as
+// with nohup. It is to be asked before SIGHUP is caught, and thus before the terminal can go away unseen.
+func isInteractive() bool { return !signal.Ignored(syscall.SIGHUP) && hasTerminal() }
 
 // hasTerminal reports whether the process has a controlling terminal.
 func hasTerminal() bool {

@@ -73,6 +73,7 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	interactive := isInteractive()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
@@ -85,7 +86,7 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 		what = slog.String("worker_command", c.WorkerCommand)
 	}
 	log.Info("serving", what, "listen", listener.Addr().String(), "workers", c.MaxWorkers, "version", version)
-	reloads := startReloads(s.pool, log, hangups, signals)
+	reloads := startReloads(s.pool, log, hangups, signals, interactive)
 	defer reloads.end()
 	if c.Watch {
 		reloads.watch(app)

@@ -3,7 +3,6 @@ package poolsvc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"charmer/workerproc"
@@ -88,18 +87,23 @@ func (p *Pool) startLocked(owner *session) *member {
 	return p.launchLocked(&member{session: owner, slots: slots}, p.members)
 }
 
-// launchLocked begins to start m, one of those among.
+// launchLocked begins to start m of the current generation, one of those among.
 func (p *Pool) launchLocked(m *member, among map[uint64]*member) *member {
-	p.lastID++
-	m.id, m.generation, m.commands, m.state, m.stage = p.lastID, p.current, p.commands, StateStarting, stageQueued
-	m.spawnedAt, m.end = time.Now(), &Ended{}
+	m.generation, m.commands = p.current, p.commands
+	p.beginStartLocked(m)
 	if m.pooled() {
 		p.settleLocked(m)
 	}
-	m.ctx, m.cancel = context.WithCancel(p.ctx)
 	among[m.id] = m
-	p.wg.Go(func() { p.start(m) }) // ends when the worker is ready or dead
 	return m
+}
+
+// beginStartLocked begins to start m.
+func (p *Pool) beginStartLocked(m *member) {
+	p.lastID++
+	m.id, m.state, m.stage, m.spawnedAt, m.end = p.lastID, StateStarting, stageQueued, time.Now(), &Ended{}
+	m.ctx, m.cancel = context.WithCancel(p.ctx)
+	p.wg.Go(func() { p.start(m) }) // ends when the worker is ready or dead
 }
 
 // start brings a worker up and hands it to its owner.
@@ -244,194 +248,5 @@ func (p *Pool) learnLocked(m *member) {
 	}
 }
 
-// startFailedLocked deals with a worker that did not start, or died before its first use. That of a session fails the
-// session, that of a fresh call the call; that of the pool, or a spare, plans the next attempt.
-func (p *Pool) startFailedLocked(m *member, err error) {
-	if p.closed {
-		if m.session != nil {
-			p.sessionFailedLocked(m.session, &RefusedError{Err: ErrDraining, RetryAfter: time.Second})
-		}
-		return // Close has answered a fresh call
-	}
-	failure := startError(err)
-	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "stage", failure.Stage, "err", failure.Detail, "exit", failure.Exit.Reason)
-	if last := p.starts.last; m.owned() || last == nil || last.Detail != failure.Detail || last.Traceback != failure.Traceback {
-		log = log.With("traceback", failure.Traceback, "output", failure.Exit.Output) // which are the same each time, else
-	}
-	if m.session != nil {
-		log.Error("worker failed to start", "session", m.session.id)
-		p.sessionFailedLocked(m.session, &RefusedError{Err: ErrCrashLooping, Detail: failure.Error(), RetryAfter: p.retryAfterLocked(), Start: failure})
-		return
-	}
-	if m.freshCall != nil {
-		log.Error("worker failed to start", "command", m.freshCall.command)
-		p.freshFailedLocked(m.freshCall, failure)
-		return
-	}
-	p.starts.last = failure
-	p.starts.failures++
-	p.starts.failedAt = time.Now()
-	log.Error("worker failed to start", "failures", p.starts.failures, "retry_in_ms", p.backOffLocked().Milliseconds())
-	p.giveUpLocked()
-}
-
-// giveUpLocked refuses those who wait, if that has become hopeless: there is not even a spare.
-func (p *Pool) giveUpLocked() {
-	p.fillFromSparesLocked()
-	if p.hopelessLocked() {
-		p.queue.fail(p.crashLoopingLocked())
-	}
-}
-
-// backOffLocked returns the time until the next attempt. Of workers that fail together, the first sets it.
-func (p *Pool) backOffLocked() time.Duration {
-	if left := time.Until(p.starts.retryAt); left > 0 {
-		return left
-	}
-	delay := p.starts.backoff.NextBackOff()
-	p.starts.retryAt = time.Now().Add(delay)
-	p.starts.retry = time.AfterFunc(delay, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.fillLocked()
-	})
-	return delay
-}
-
-// provedLocked forgets failed starts, because m has lived, if m was started after them: older workers prove nothing.
-func (p *Pool) provedLocked(m *member) {
-	if p.starts.failures > 0 && m.readyAt.After(p.starts.failedAt) {
-		p.forgetFailuresLocked()
-		p.fillLocked()
-		p.retireLocked()
-		p.rollLocked()
-	}
-}
-
-// forgetFailuresLocked ends the backoff.
-func (p *Pool) forgetFailuresLocked() {
-	p.starts.failures, p.starts.retryAt, p.starts.last = 0, time.Time{}, nil
-	p.starts.backoff.Reset()
-}
-
-// hopelessLocked reports whether no worker is up and none may be started yet. If each worker of the pool has died once,
-// unused but after it was ready, that may be the work of somebody who kills, and the next ones may live.
-func (p *Pool) hopelessLocked() bool {
-	if p.starts.failures == 0 || !time.Now().Before(p.starts.retryAt) {
-		return false
-	}
-	if p.starts.last.Stage == stageReady && p.starts.failures <= p.cfg.Workers+p.spares {
-		return false
-	}
-	for _, m := range p.members {
-		if m.session == nil && m.state != StateStopping {
-			return false
-		}
-	}
-	return true
-}
-
-func (p *Pool) crashLoopingLocked() error {
-	refused := &RefusedError{Err: ErrCrashLooping, RetryAfter: max(time.Second, time.Until(p.starts.retryAt)), Start: p.starts.last}
-	if p.starts.last != nil {
-		refused.Detail = p.starts.last.Error()
-	}
-	return refused
-}
-
 // everReadyLocked reports whether any worker has been ready, ever: its READY told the commands.
 func (p *Pool) everReadyLocked() bool { return p.commands != nil }
-
-// watch waits for the death of a live worker and takes it out of everything it is part of.
-func (p *Pool) watch(m *member) {
-	<-m.worker.Done()
-	exit := m.worker.Exit()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.removeIdleLocked(m)
-	p.forgetLocked(m)
-	running := m.running
-	p.ranLocked(m) // the time of the call that it died in, of which its caller does not know yet
-
-	if m.standsBy && !m.retiring { // else its place has been filled
-		p.vacant++
-	}
-	stillborn := p.stillbornLocked(m, exit)
-	p.setStateLocked(m, stateGone)
-	reason := exitReason(m.reason, exit)
-	p.counts.exits[reason]++
-	m.endLocked(reason, exit)
-	p.logExit(m, reason, exit, running)
-	if m.lease != nil {
-		p.endLeaseLocked(m.lease, fmt.Sprintf("its worker is gone: %s", exit.Reason), &exit)
-		p.counts.leasesLost++
-	}
-	switch {
-	case m.session != nil && m.readyAt.IsZero():
-		// Its start hook has failed, or is about to, and that says more.
-	case m.session != nil:
-		p.loseSessionLocked(m.session, m.end, exit)
-	case m.freshCall != nil:
-		m.freshCall.queue.fail(&CallError{Worker: m.ref(), Command: m.freshCall.command, Err: &workerproc.CrashError{Exit: exit}})
-	case stillborn:
-		p.startFailedLocked(m, &workerproc.StartError{Stage: stageReady, Detail: "died before its first answer: " + exit.Reason, Exit: exit})
-	default:
-		p.fillLocked()
-		p.giveUpLocked() // the last worker has died while the backoff runs
-	}
-	p.replaceWornLocked() // the next one, if it was one
-	p.offerIdleLocked()
-	p.rollLocked()
-	p.rolledLocked()
-}
-
-// stillbornLocked reports whether the death of m is that of a start of the current code. It is if nobody had used m yet. Of
-// a worker that came up after failed starts it also is if m died of its first call: those who wait take each such worker at
-// once, and there would be no backoff.
-func (p *Pool) stillbornLocked(m *member, exit workerproc.Exit) bool {
-	if m.generation < p.current || m.calls > 0 || m.reason != "" || time.Since(m.readyAt) >= m.trialLocked() {
-		return false
-	}
-	probe := p.starts.failures > 0 && m.readyAt.After(p.starts.failedAt)
-	return m.uses == 0 || (probe && exit.Cause == workerproc.CauseCrash)
-}
-
-// exitReason maps evidence to the closed set. A reason that the pool decided on stands.
-func exitReason(decided ExitReason, exit workerproc.Exit) ExitReason {
-	if decided != "" {
-		return decided
-	}
-	switch {
-	case exit.Cause == workerproc.CauseTimeout:
-		return ExitTimeout
-	case exit.Cause == workerproc.CauseProtocol:
-		return ExitProtocol
-	case exit.Cause == workerproc.CauseExiting:
-		return ExitExiting
-	case exit.OOMSuspected:
-		return ExitOOM
-	case exit.Signal != 0:
-		return ExitSignal
-	default:
-		return ExitCrash
-	}
-}
-
-// logExit reports a death: expected ones briefly, others with the last output.
-func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, running *RunningCall) {
-	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "reason", string(reason), "exit", exit.Reason)
-	if running != nil {
-		log = log.With("command", running.Command, "request_id", running.RequestID)
-	}
-	if m.session != nil {
-		log = log.With("session", m.session.id)
-	}
-	switch reason {
-	case ExitFresh:
-		log.Debug("worker stopped", "forced", exit.Forced) // one for each such call
-	case ExitRecycle, ExitReload, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle, ExitSession, ExitLease, ExitSpare, ExitShutdown, ExitExiting:
-		log.Info("worker stopped", "forced", exit.Forced)
-	default:
-		log.Warn("worker died", "output", exit.Output)
-	}
-}

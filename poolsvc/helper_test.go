@@ -231,3 +231,19 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 		t.Errorf("%s = %v, want %v", what, got, want)
 	}
 }
+
+// release gives a lease back.
+func release(t testing.TB, p *Pool, l LeaseInfo) {
+	t.Helper()
+	if err := p.Release(l.ID); err != nil {
+		t.Errorf("release: %v", err)
+	}
+}
+
+// recycle asks for a worker's replacement.
+func recycle(t testing.TB, p *Pool, id uint64) {
+	t.Helper()
+	if err := p.Recycle(id); err != nil {
+		t.Errorf("recycle worker %d: %v", id, err)
+	}
+}

@@ -11,7 +11,7 @@ func reuse(c *Config) { c.LeaseReuse = true }
 
 func TestWorkerOfALeaseThatRanACallIsReplaced(t *testing.T) {
 	for how, end := range map[string]func(p *Pool, l LeaseInfo){
-		"release": func(p *Pool, l LeaseInfo) { _ = p.Release(l.ID) },
+		"release": func(p *Pool, l LeaseInfo) { release(t, p, l) },
 		"expiry":  func(*Pool, LeaseInfo) { advance(time.Minute) },
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -36,11 +36,11 @@ func TestWorkerOfALeaseThatRanNothingIsKept(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f, workers(1))
 		l := lend(t, p)
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		l = lend(t, p)
 		_, err := execute(p, on(l, Request{Command: "echo", Timeout: new(time.Duration)})).wait()
 		refused(t, err, ErrCheckoutTimeout) // it never reached the worker
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		equal(t, "worker", execute(p, echo).must(t).Worker.ID, 1)
 		equal(t, "workers started", len(f.started()), 1)
 	})
@@ -52,7 +52,7 @@ func TestWorkerOfALeaseIsKeptWithLeaseReuse(t *testing.T) {
 		p := warmPool(t, f, workers(1), reuse)
 		l := lend(t, p)
 		execute(p, on(l, echo)).must(t)
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		equal(t, "worker", execute(p, echo).must(t).Worker.ID, 1)
 		equal(t, "workers started", len(f.started()), 1)
 	})
@@ -64,7 +64,7 @@ func TestWorkerOfASessionIsKeptAfterItsLease(t *testing.T) {
 		p := warmPool(t, newFactory(), workers(1))
 		l := checkout(p, CheckoutRequest{SessionID: "u1"}).must(t)
 		execute(p, on(l, echo)).must(t)
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		r := execute(p, in("u1", echo)).must(t)
 		equal(t, "worker", r.Worker, l.Worker)
 		equal(t, "session", *r.Session, SessionRef{"u1", "resumed"})
@@ -79,11 +79,11 @@ func TestWaiterHasTheSpareAsSoonAsALeaseEnds(t *testing.T) {
 		l := lend(t, p)
 		execute(p, on(l, echo)).must(t)
 		next, last := checkout(p, CheckoutRequest{}), execute(p, echo)
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		l = next.must(t)
 		equal(t, "worker", l.Worker.ID, 2)
 		execute(p, on(l, echo)).must(t)
-		_ = p.Release(l.ID) // the next spare is still on its way, and is taken all the same
+		release(t, p, l) // the next spare is still on its way, and is taken all the same
 		advance(time.Second)
 		equal(t, "worker", last.must(t).Worker.ID, 3)
 	})
@@ -97,7 +97,7 @@ func TestWaiterHasTheNewWorkerWhenALeaseEndsWithoutSpares(t *testing.T) {
 		l := lend(t, p)
 		execute(p, on(l, echo)).must(t)
 		call := execute(p, echo)
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		wantCounts(t, p, "starting 1")
 		advance(time.Second)
 		equal(t, "worker", call.must(t).Worker.ID, 2)
@@ -110,7 +110,7 @@ func TestLeaseThatEndsDuringItsCallIsReplacedAfterIt(t *testing.T) {
 		p := warmPool(t, f, workers(1))
 		l := lend(t, p)
 		call := execute(p, on(l, sleeper(10*time.Second)))
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		wantCounts(t, p, "busy 1")
 		advance(10 * time.Second)
 		equal(t, "worker", call.must(t).Worker.ID, 1)
@@ -127,7 +127,7 @@ func TestWorkerOfALeaseIsNotKeptWhileNothingCanStart(t *testing.T) {
 		l := lend(t, p)
 		execute(p, on(l, echo)).must(t)
 		f.replan(failing)
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		wantCounts(t, p, "")
 		_, err := execute(p, echo).wait()
 		refused(t, err, ErrCrashLooping)

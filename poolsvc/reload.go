@@ -3,7 +3,6 @@ package poolsvc
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -99,18 +98,16 @@ func (p *Pool) beginReloadLocked() (*reload, error) {
 		return nil, &RefusedError{Err: ErrReloadRunning, RetryAfter: time.Second}
 	}
 	p.reload.tried++
-	p.lastID++
-	m := &member{id: p.lastID, generation: p.reload.tried, first: true, state: StateStarting, stage: stageQueued, spawnedAt: time.Now(), end: &Ended{}}
-	m.ctx, m.cancel = context.WithCancel(p.ctx)
+	m := &member{generation: p.reload.tried, first: true}
+	p.beginStartLocked(m)
 	r := &reload{generation: m.generation, previous: p.current, began: time.Now(), first: m, done: make(chan struct{})}
 	p.reload.running = r
 	p.cfg.Log.Info("reloading", "generation", r.generation, "worker", m.id)
-	p.wg.Go(func() { p.start(m) }) // ends when the worker is ready or dead
 	return r, nil
 }
 
 // endReloadLocked answers those who wait for the reload that runs.
-func (p *Pool) endReloadLocked(err error) *reload {
+func (p *Pool) endReloadLocked(err error) {
 	r := p.reload.running
 	p.reload.running = nil
 	r.ended, r.err = time.Now(), err
@@ -120,7 +117,6 @@ func (p *Pool) endReloadLocked(err error) *reload {
 		p.counts.reloads[reloadResult(err)]++
 	}
 	close(r.done)
-	return r
 }
 
 func reloadResult(err error) string {
@@ -319,13 +315,4 @@ func (p *Pool) reloadStatsLocked() ReloadStats {
 		errors.As(r.err, &out.Err)
 	}
 	return out
-}
-
-// startError returns err as the evidence of a start.
-func startError(err error) *workerproc.StartError {
-	var failure *workerproc.StartError
-	if !errors.As(err, &failure) {
-		failure = &workerproc.StartError{Stage: "spawn", Detail: fmt.Sprint(err)}
-	}
-	return failure
 }

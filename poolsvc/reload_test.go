@@ -229,7 +229,7 @@ func TestReloadLeavesLeasesTheirWorkers(t *testing.T) {
 		wantCounts(t, p, "idle 1, leased 1")
 		equal(t, "worker", execute(p, on(l, echo)).must(t).Worker, l.Worker)
 		equal(t, "rolling", p.Stats().Reload.Rolling, true)
-		_ = p.Release(l.ID)
+		release(t, p, l)
 		wantGenerations(t, p, 2, 2)
 		equal(t, "rolling", p.Stats().Reload.Rolling, false)
 	})

@@ -121,7 +121,7 @@ func TestSessionBeginsInAPristineWorker(t *testing.T) {
 				execute(p, echo).must(t)
 				l := lend(t, p)
 				execute(p, on(l, echo)).must(t)
-				_ = p.Release(l.ID)
+				release(t, p, l)
 				r := execute(p, in(fmt.Sprint("u", i), echo)).must(t)
 				equal(t, "calls", fmt.Sprint(f.worker(r.Worker.ID).seen()), "[echo new]")
 			}
@@ -324,7 +324,7 @@ func TestSparesThatAreTooManyLeave(t *testing.T) {
 		p := warmPool(t, f, spares(AutomaticSpares))
 		equal(t, "workers", len(p.Stats().Members), 2)
 		f.setMethod("fork")
-		_ = p.Recycle(1)
+		recycle(t, p, 1)
 		wantSpares(t, p, 2)
 		f.setMethod("exec")
 		execute(p, in("u1", echo)).must(t) // takes a spare, and what is started for the next one cannot be forked
@@ -347,7 +347,7 @@ func TestReplacementOfARecycledWorkerIsASpare(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f, workers(1), spares(1))
 		f.replan(startsIn(time.Second))
-		_ = p.Recycle(1)
+		recycle(t, p, 1)
 		wantCounts(t, p, "idle 1")
 		equal(t, "worker", execute(p, echo).must(t).Worker.ID, 2)
 		equal(t, "exits", p.Stats().Counts.Exits[ExitRecycle], 1)

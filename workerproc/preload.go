@@ -137,15 +137,17 @@ func (p *preload) keep() {
 
 // start runs one attempt.
 func (p *preload) start() (*zygote, error) {
-	ctx, cancel := context.WithTimeout(p.ctx, p.spawner.cfg.StartTimeout)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(p.ctx)
+	defer cancel(nil)
+	timer := time.AfterFunc(p.spawner.cfg.StartTimeout, func() { cancel(context.DeadlineExceeded) })
+	defer timer.Stop()
 	z, err := p.spawner.startZygote(ctx, func(z *zygote, stage string) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.coming, p.stage = z, stage
 		close(p.changed)
 		p.changed = make(chan struct{})
-	})
+	}, sync.OnceFunc(func() { timer.Reset(threadsTime) }))
 	p.mu.Lock()
 	p.coming = nil
 	p.mu.Unlock()

@@ -83,9 +83,12 @@ const maxAnswer = 8 << 10
 // maxLatePackets bounds what is taken past a deadline from a zygote that goes on sending. No socket holds more, by default.
 const maxLatePackets = 1000
 
+// threadsTime bounds how long a zygote that has imported the app waits for threads: more than it does.
+const threadsTime = 10 * time.Second
+
 // startZygote starts a zygote and waits until it has imported the app, until ctx ends. It calls progress with the zygote and
-// what the import is about. The error is an *unfitError, or a *StartError; the process is dead then.
-func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stage string)) (*zygote, error) {
+// what the import is about, and waiting when that is over, and threads are to end which it has left. The error is an *unfitError, or a *StartError; the process is dead then.
+func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stage string), waiting func()) (*zygote, error) {
 	if ctx.Err() != nil {
 		return nil, &StartError{Stage: "spawn zygote", Detail: ctx.Err().Error()}
 	}
@@ -95,7 +98,7 @@ func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stag
 	}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { _ = z.control.SetReadDeadline(time.Now()); close(ended) })
-	stage, ready, err := z.awaitReady(func(stage string) { progress(z, stage) })
+	stage, ready, err := z.awaitReady(func(stage string) { progress(z, stage) }, waiting)
 	if !stop() {
 		<-ended // the deadlines of requests come after it
 	}
@@ -175,7 +178,7 @@ func (z *zygote) await(readers *sync.WaitGroup, outputs ...*os.File) {
 
 // awaitReady reads messages up to the one that ends the start. It returns the last stage, and a last message that is a
 // "ready", or an error with the message "error" if that was the reason.
-func (z *zygote) awaitReady(progress func(string)) (stage string, last zygoteMessage, err error) {
+func (z *zygote) awaitReady(progress func(string), waiting func()) (stage string, last zygoteMessage, err error) {
 	stage = "spawn zygote"
 	buf := make([]byte, maxMessage)
 	for {
@@ -190,7 +193,10 @@ func (z *zygote) awaitReady(progress func(string)) (stage string, last zygoteMes
 			if m.Protocol != protocolVersion {
 				return stage, m, fmt.Errorf("speaks protocol %d, not %d", m.Protocol, protocolVersion)
 			}
-		case "progress":
+		case "progress", "waiting":
+			if m.Kind == "waiting" {
+				waiting()
+			}
 			stage = clip(m.Stage, maxStage)
 			progress(stage)
 			z.output.log.Debug("zygote starting", "stage", stage, "ms", m.Ms, "memory_bytes", m.MemoryBytes)

@@ -180,7 +180,7 @@ def raise_oom_score() -> None:
     try:
         worse = min(1000, int(os.pread(score, 16, 0)) + _OOM_SCORE)
         _write(score, b"%d" % worse)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # it may not be raised here
         pass
     finally:
         _close(score)

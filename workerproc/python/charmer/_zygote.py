@@ -96,7 +96,7 @@ class Zygote:
             self._send("error", **failed)
             _exit(1)
         if not self._allow_threads:
-            await_others(lambda stage: self._send("progress", stage=stage))
+            await_others(lambda stage: self._send("waiting", stage=stage))
         self._process.ready = ready_body()
         gc.collect()
         gc.freeze()  # a collection in a worker then leaves alone, and shared, what was imported
