@@ -84,7 +84,7 @@ const maxAnswer = 8 << 10
 const maxLatePackets = 1000
 
 // threadsTime bounds how long a zygote that has imported the app waits for threads: more than it does.
-const threadsTime = 10 * time.Second
+const threadsTime = 20 * time.Second
 
 // startZygote starts a zygote and waits until it has imported the app, until ctx ends. It calls progress with the zygote and
 // what the import is about, and waiting when that is over, and threads are to end which it has left. The error is an *unfitError, or a *StartError; the process is dead then.

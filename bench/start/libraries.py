@@ -10,23 +10,19 @@ the environment reach charmer, so what they change can be measured too. Linux; s
 from __future__ import annotations
 
 import argparse
-import contextlib
-import http.client
 import http.server
 import json
 import os
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
-import time
-from typing import Any, Final, Iterator
+from typing import Any, Final
+
+from service import Service, serve
 
 TRIVIAL_CALLS: Final = 10_000
 STARTS: Final = 10
-READY_WITHIN: Final = 120.0
 MB: Final = 1e6
 
 CHAT: Final = "[{'role': 'user', 'content': 'hi'}]"
@@ -50,6 +46,7 @@ USES: Final[dict[str, tuple[str, str]]] = {  # what the app imports, and what on
     "pyarrow": ("import pyarrow as pa, pyarrow.compute as pc", "pc.sum(pa.array(range(100_000))).as_py()"),
     "lightgbm": ("import lightgbm, numpy as np", "lightgbm.train({'verbose': -1}, lightgbm.Dataset(np.random.rand(2000, 9), np.arange(2000)), 5).num_trees()"),
     "torch": ("import torch", "(torch.rand(500, 500) @ torch.rand(500, 500)).shape[0]"),
+    "xgboost": ("import xgboost, numpy as np", "xgboost.train({}, xgboost.DMatrix(np.random.rand(2000, 9), np.arange(2000) % 2), 5).num_boosted_rounds()"),
     "duckdb": ("import duckdb", "duckdb.sql('select sum(i) from range(1000000) t(i)').fetchall()[0][0]"),
     "nine": (
         "import numpy as np, pandas, sklearn.linear_model, pydantic, fastapi, httpx, openai, litellm, dspy",
@@ -99,70 +96,36 @@ class Model(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Service:
-    """A client of one charmer."""
+def idle(service: Service, after: int = 0) -> dict[str, Any]:
+    """Wait for an idle worker with a number above after, and return it."""
 
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=READY_WITHIN)
+    def found() -> list[dict[str, Any]]:
+        workers = service.ask("GET", "/workers?usage=true")["workers"]
+        return [worker for worker in workers if worker["state"] == "idle" and worker["id"] > after]
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        self._connection.request(method, path, None if body is None else json.dumps(body), headers)
-        reply = self._connection.getresponse()
-        text = reply.read()
-        if reply.status >= 300:
-            raise RuntimeError(f"{method} {path}: {reply.status} {text.decode()[:2000]}")
-        return json.loads(text) if text else None
-
-    def call(self, command: str, **args: object) -> Any:
-        return self.ask("POST", "/execute", {"command": command, "args": args, "timeout_ms": 60_000})["result"]
-
-    def worker(self, after: int = 0) -> dict[str, Any]:
-        """Wait for an idle worker with a number above after, and return it."""
-        until = time.monotonic() + READY_WITHIN
-        while time.monotonic() < until:
-            try:
-                workers = self.ask("GET", "/workers?usage=true")["workers"]
-            except ConnectionError:  # it does not listen yet
-                self._connection.close()
-                workers = []
-            for worker in workers:
-                if worker["state"] == "idle" and worker["id"] > after:
-                    return dict(worker)
-            time.sleep(0.01)
-        raise RuntimeError(f"no worker within {READY_WITHIN} s: {self.ask('GET', '/health')}")
+    return dict(service.await_("an idle worker", found)[0])
 
 
-@contextlib.contextmanager
-def serve(charmer: str, python: str, app: str, *flags: str) -> Iterator[Service]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [charmer, "serve", app, "--workers", "1", "--python", python, "--listen", f"127.0.0.1:{port}", "--start-timeout", "90s", *flags]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield Service(port)
-    finally:
-        process.terminate()
-        process.wait()
+def call(service: Service, command: str, **args: object) -> Any:
+    return service.ask("POST", "/execute", {"command": command, "args": args, "timeout_ms": 60_000})["result"]
 
 
 def measure(service: Service) -> dict[str, Any]:
     """Measure one service: megabytes that a worker has for itself, milliseconds from spawn to ready."""
-    worker = service.worker()
+    worker = idle(service)
     fresh = worker["usage"]["private_bytes"] / MB
     for i in range(TRIVIAL_CALLS):
-        service.call("trivial", i=i, name="x" * 20)
-    service.call("collect")
-    later = service.worker()["usage"]["private_bytes"] / MB
-    answer = service.call("use")
-    used = service.worker()["usage"]["private_bytes"] / MB
+        call(service, "trivial", i=i, name="x" * 20)
+    call(service, "collect")
+    later = idle(service)["usage"]["private_bytes"] / MB
+    answer = call(service, "use")
+    used = idle(service)["usage"]["private_bytes"] / MB
     starts: list[float] = []
     for _ in range(STARTS):
         service.ask("POST", f"/workers/{worker['id']}/recycle")
-        worker = service.worker(after=worker["id"])
+        worker = idle(service, after=worker["id"])
         starts.append(worker["ready_after_ms"])
-    if service.call("use") is None or answer is None:
+    if call(service, "use") is None or answer is None:
         raise RuntimeError("a call came to nothing")
     return {"fresh": fresh, "later": later, "used": used, "start": statistics.median(starts), "method": worker["start_method"]}
 
@@ -173,9 +136,10 @@ def row(charmer: str, python: str, library: str, url: str) -> str:
         app = os.path.join(directory, f"app_{library}.py")
         with open(app, "w", encoding="utf-8") as file:
             file.write(APP.format(url=url, imports=imports, use=use))
-        with serve(charmer, python, app, "--no-preload") as service:
+        flags = (directory, "--workers=1", "--spares=0", "--start-timeout=90s")
+        with serve(charmer, python, app, *flags, "--no-preload") as service:
             exec_ = measure(service)
-        with serve(charmer, python, app) as service:
+        with serve(charmer, python, app, *flags) as service:
             fork = measure(service)
             zygote = service.ask("GET", "/health")["zygote"]
     cells = [library, fork["method"], f"{exec_['start']:,.0f} ms"]

@@ -9,70 +9,54 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import http.client
-import json
 import os
 import signal
-import socket
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+from service import Service, serve
+
 APP = Path(__file__).with_name("app.py")
+SPARES = 2
+"""That the service keeps by itself where it forks."""
 
-
-class Service:
-    """A client of one charmer, and its process."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self.process = process
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-
-    def ask(self, method: str, path: str, body: object = None) -> Any:
-        self._connection.request(method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"})
-        reply = self._connection.getresponse()
-        text = reply.read()
-        if reply.status >= 300:
-            raise RuntimeError(f"{method} {path}: {reply.status} {text.decode()[:1000]}")
-        return json.loads(text) if text else None
-
-    def hang_up(self) -> None:
-        self._connection.close()
-
-    def call(self, n: int, session: str | None = None) -> None:
-        body: dict[str, object] = {"command": "echo", "args": {"n": n}}
-        if session:
-            body["session_id"] = session
-        if self.ask("POST", "/execute", body)["result"] != n:
-            raise RuntimeError("wrong answer")
-
-    def idle(self) -> list[dict[str, Any]]:
-        return [w for w in self.ask("GET", "/workers")["workers"] if w["state"] == "idle" and "session_id" not in w]
+VARIANTS = (("with spares", SPARES, ()), ("without spares", 0, ("--spares=0",)))
 
 
 @contextlib.contextmanager
-def serve(options: argparse.Namespace, *flags: str) -> Iterator[Service]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [options.charmer, "serve", str(APP), "--python", options.python, "--listen", f"127.0.0.1:{port}", "--log-level", "error", *flags]
-    process = subprocess.Popen(command, env={**os.environ, "BENCH_IMPORTS": options.imports})
-    service = Service(process, port)
-    try:
-        for _ in range(3000):
-            try:
-                service.ask("GET", "/health/ready")
-                break
-            except (OSError, RuntimeError):  # it does not listen yet, or is not ready
-                service.hang_up()
-                time.sleep(0.01)
+def serving(options: argparse.Namespace, *flags: str) -> Iterator[Service]:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        serve(options.charmer, options.python, str(APP), directory, *flags, BENCH_IMPORTS=options.imports) as service,
+    ):
         yield service
-    finally:
-        process.terminate()
-        process.wait()
+
+
+def call(service: Service, n: int, session: str | None = None) -> None:
+    body: dict[str, object] = {"command": "echo", "args": {"n": n}}
+    if session:
+        body["session_id"] = session
+    if service.ask("POST", "/execute", body)["result"] != n:
+        raise RuntimeError("wrong answer")
+
+
+def idle(service: Service) -> list[dict[str, Any]]:
+    return [w for w in service.ask("GET", "/workers")["workers"] if w["state"] == "idle" and "session_id" not in w]
+
+
+def rest(service: Service, workers: int, spares: int) -> None:
+    """Wait until all workers and spares are there."""
+
+    def there() -> bool:
+        counts = service.ask("GET", "/health")["workers"]
+        return bool(counts["idle"] == workers and counts["spare"] == spares and counts["stopping"] == 0)
+
+    service.await_("all workers and spares", there)
 
 
 def timed(what: Callable[[], object]) -> float:
@@ -88,56 +72,58 @@ def show(name: str, times: list[float]) -> None:
 
 
 def creations(options: argparse.Namespace) -> None:
-    """Open sessions by a first call, with a pause in which the spares come up again, and without spares."""
-    for name, flags, pause in (("with spares", (), 0.05), ("without spares", ("--spares=0",), 0.0)):
-        with serve(options, "--workers=2", *flags) as service:
-            time.sleep(0.5)
+    """Open sessions by a first call, each when the spares are there again, or without spares."""
+    for name, spares, flags in VARIANTS:
+        with serving(options, "--workers=2", *flags) as service:
             times = []
-            for i in range(100):
-                times.append(timed(lambda: service.call(i, f"s{i}")))
-                time.sleep(pause)
+            for i in range(200):
+                rest(service, 2, spares)
+                times.append(timed(lambda: call(service, i, f"s{i}")))
             show(f"session opened and first call answered, {name}", times)
 
 
 def replacements(options: argparse.Namespace) -> None:
-    """Kill one of two workers, again and again, and see how long the pool is short of one."""
-    for name, flags in (("with spares", ()), ("without spares", ("--spares=0",))):
-        with serve(options, "--workers=2", *flags) as service:
+    """Kill one of two workers that have answered calls, again and again, and see how long the pool is short of one."""
+    for name, spares, flags in VARIANTS:
+        with serving(options, "--workers=2", *flags) as service:
             times = []
-            for i in range(60):
-                for _ in range(4):
-                    service.call(i)  # so that its workers are known to live
-                while len(service.idle()) < 2:
-                    pass
-                victim = service.idle()[0]["pid"]
+            for i in range(200):
+                rest(service, 2, spares)
+                call(service, i)
+                victim = max(idle(service), key=lambda worker: worker["calls"])["pid"]
 
                 def restored() -> None:
                     os.kill(victim, signal.SIGKILL)
-                    while len([w for w in service.idle() if w["pid"] != victim]) < 2:
+                    while len([w for w in idle(service) if w["pid"] != victim]) < 2:
                         pass
 
                 times.append(timed(restored))
-                time.sleep(0.05)
             show(f"kill -9 to restored size, {name}", times)
+
+
+def startup(options: argparse.Namespace) -> None:
+    """Start a pool of eight, and see how long after the import it is complete."""
+    took, imports = [], []
+    for _ in range(11):
+        with serving(options, "--workers=8", "--spares=0") as service:
+            rest(service, 8, 0)
+            at = {message: [datetime.fromisoformat(e["time"][:26]) for e in service.events() if e["msg"] == message] for message in ("app imported", "worker ready")}
+            imports.append(service.ask("GET", "/health")["zygote"]["import_ms"])
+            took.append((max(at["worker ready"]) - at["app imported"][0]).total_seconds() * 1000)
+    print(f"8 workers ready after an import of {statistics.median(imports):.0f} ms: median {statistics.median(took):.1f} ms, most {max(took):.1f} ms of {len(took)}", flush=True)
 
 
 def thousand(options: argparse.Namespace) -> None:
     """Open many sessions, call each, and end all."""
     n = options.sessions
-    with serve(options, "--workers=2", f"--max-sessions={n + 10}") as service:
-        service.call(0, "first")
-        one: list[float] = []
-        for i in range(2000):
-            one.append(timed(lambda: service.call(i, "first")))
+    with serving(options, "--workers=2", f"--max-sessions={n + 10}") as service:
+        call(service, 0, "first")
+        one = [timed(lambda: call(service, i, "first")) for i in range(2000)]
         show("call, 1 session", one)
-        show(f"session opened, {n} in a row", [timed(lambda: service.call(i, f"s{i}")) for i in range(n - 1)])
-        many: list[float] = []
-        for _ in range(2):
-            many += [timed(lambda: service.call(i, f"s{i}")) for i in range(n - 1)]
+        show(f"session opened, {n} in a row", [timed(lambda: call(service, i, f"s{i}")) for i in range(n - 1)])
+        many = [timed(lambda: call(service, i, f"s{i % (n - 1)}")) for i in range(2 * (n - 1))]
         show(f"call, {n} sessions in turn", many)
-        again: list[float] = []
-        for i in range(2000):
-            again.append(timed(lambda: service.call(i, "first")))
+        again = [timed(lambda: call(service, i, "first")) for i in range(2000)]
         show(f"call, the same session of {n}", again)
         print(f"ratio of p50, in turn: {statistics.median(many) / statistics.median(one):.2f}; the same one: {statistics.median(again) / statistics.median(one):.2f}")
         workers = service.ask("GET", "/workers?usage=true")["workers"]
@@ -157,6 +143,7 @@ def main() -> None:
     options = parser.parse_args()
     creations(options)
     replacements(options)
+    startup(options)
     thousand(options)
 
 

@@ -17,7 +17,7 @@ _SAFE_TO_LOSE: Final = frozenset(
 )
 """Names of native threads that hold no lock at a fork and do nothing that a worker would miss."""
 
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 10.0  # LiteLLM, without a way to the Internet, tries for 5 to 8 s more to download its prices
 _PAUSE: Final = 0.02
 _listdir: Final = os.listdir
 
@@ -40,7 +40,7 @@ def refusal(allow_threads: bool) -> str:
 
 
 def await_others(report: Callable[[str], None]) -> None:
-    """Wait for threads that the import left, for some end soon by themselves; at most 5 s, for others never do.
+    """Wait for threads that the import left, for some end soon by themselves; at most 10 s, for others never do.
 
     Args:
         report: Told once which threads it waits for.
