@@ -91,12 +91,13 @@ func TestReloadUnderLoadFailsNoCall(t *testing.T) {
 	app := appFile(t, versioned(1))
 	s := serve(t, app, "--workers=4", "--checkout-timeout=60s").ready()
 	s.full(4)
+	s.connect(100)
 	s.execute("count", "{}", inSession("old")).wantResult(t, "1")
 
 	var calls, newest atomic.Int64
 	over := make(chan struct{})
 	var clients sync.WaitGroup
-	for range 16 {
+	for range 64 {
 		clients.Go(func() {
 			for !closed(over) {
 				a, err := s.try(client.ExecuteRequest{Command: "version"})

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -65,6 +67,77 @@ func TestAZygoteThatDiesOrStopsIsReplacedAndNobodyNotices(t *testing.T) {
 				s.endSession(id)
 			}
 		})
+	}
+}
+
+func TestAZygoteThatIsStoppedForAMomentIsKept(t *testing.T) {
+	onlyForked(t)
+	s := serveCalls(t)
+	s.full(2)
+	was := s.zygote(client.ZygoteStateReady)
+	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGCONT} {
+		if err := syscall.Kill(int(*was.PID), signal); err != nil {
+			t.Fatal(err)
+		}
+		if signal == syscall.SIGSTOP {
+			s.execute("ping", `{}`, patiently).wantResult(t, "0")
+		}
+	}
+	s.execute("count", `{}`, inSession("new"), patiently).wantResult(t, "1")
+	if z := s.health().Zygote; z.State != client.ZygoteStateReady || *z.PID != *was.PID {
+		t.Errorf("zygote %+v, want the one with pid %d", z, *was.PID)
+	}
+	if got := s.methods(); got != "fork fork fork" {
+		t.Errorf("workers started by %s, want fork", got)
+	}
+}
+
+func TestSessionsThatBeginWhileTheZygoteDiesAllBegin(t *testing.T) {
+	onlyForked(t)
+	s := serveCalls(t, "--max-sessions=200", "--max-queue=1000", "--checkout-timeout=60s")
+	s.full(2)
+	s.connect(20)
+	was := s.zygote(client.ZygoteStateReady)
+	var begun atomic.Int64
+	var clients sync.WaitGroup
+	for n := range 200 {
+		clients.Go(func() {
+			if begun.Add(1) == 20 {
+				_ = syscall.Kill(int(*was.PID), syscall.SIGKILL)
+			}
+			s.execute("count", `{}`, inSession(fmt.Sprint("s", n)), patiently).wantResult(t, "1")
+		})
+	}
+	clients.Wait()
+	s.eventually("there is a new zygote", func() bool {
+		z := s.health().Zygote
+		return z.State == client.ZygoteStateReady && *z.PID != *was.PID
+	})
+	if n := s.health().Sessions; n != 200 {
+		t.Errorf("%d sessions, want 200", n)
+	}
+}
+
+// relapsing is an app that is fit to be forked once: after that a thread runs beside.
+const relapsing = meeting + `
+import os, threading
+
+def relapse():
+    threading.Thread(target=threading.Event().wait, name="the-latecomer", daemon=True).start()
+
+os.register_at_fork(after_in_parent=relapse)
+`
+
+func TestAZygoteThatGetsAThreadIsForkedNoMore(t *testing.T) {
+	onlyForked(t)
+	s := serve(t, relapsing, "--workers=1").ready()
+	s.full(1)
+	s.execute("ping", `{"n":0}`, inSession("new"), patiently).wantResult(t, "0")
+	if got := s.methods(); got != "fork exec" {
+		t.Errorf("workers started by %s, want fork exec", got)
+	}
+	if z := s.zygote(client.ZygoteStateRefused); z.Reason == nil || !strings.Contains(*z.Reason, "the-latecomer") {
+		t.Errorf("zygote %+v does not name the thread", z)
 	}
 }
 

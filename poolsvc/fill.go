@@ -127,6 +127,7 @@ func (p *Pool) start(m *member) {
 			return
 		case !m.owned() && m.generation < p.current: // given up, or its failure no longer matters
 			p.fillLocked()
+			p.giveUpLocked() // it may have been the last hope
 			p.rolledLocked()
 			return
 		case m.session != nil && m.session.over, m.freshCall != nil && m.freshCall.queue.len() == 0: // nobody waits for it any more

@@ -252,6 +252,9 @@ func (p *Pool) offerLocked(m *member) {
 	}
 	p.setStateLocked(m, StateIdle)
 	p.swapLocked(m)
+	if m.worn != "" && !m.retiring {
+		p.replaceWornLocked() // its turn may have come while it was leased
+	}
 	if m.retiring {
 		p.retireLocked() // before the queue, which may never be empty
 	}
