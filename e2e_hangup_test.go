@@ -13,15 +13,14 @@ import (
 	"charmer/api/client"
 )
 
-// onTerminal starts a program on a terminal of its own, with SIGHUP ignored if told so and its output in a file, and prints
+// onTerminal starts a program on a terminal of its own, with SIGHUP ignored or not as told and its output in a file, and prints
 // its process id. At the end of a line of input it takes the terminal away, and prints how the program ended.
 const onTerminal = `
 import os, pty, signal, sys
 ignore, output, *program = sys.argv[1:]
 pid, terminal = pty.fork()
 if pid == 0:
-    if ignore == "ignore":
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if ignore == "ignore" else signal.SIG_DFL)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
     os.dup2(file, 2)

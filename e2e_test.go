@@ -45,18 +45,27 @@ func testMain(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
 		return 1
 	}
-	if code := m.Run(); code != 0 || startMethod == "exec" || noRuns() {
-		return code
+	if startMethod == "exec" || noRuns() {
+		return m.Run()
 	}
-	// Once more: whatever holds with workers forked from a zygote holds with those that are programs of their own.
-	again := exec.Command(os.Args[0], os.Args[1:]...)
-	again.Env = append(os.Environ(), noPreload+"=true")
-	again.Stdout, again.Stderr = os.Stdout, os.Stderr
-	if err := again.Run(); err != nil {
+	// Twice, side by side since they mostly wait: whatever holds with workers forked from a zygote holds with those that are
+	// programs of their own.
+	var output bytes.Buffer
+	other := exec.Command(os.Args[0], os.Args[1:]...)
+	other.Env = append(os.Environ(), noPreload+"=true")
+	other.Stdout, other.Stderr = &output, &output
+	if err := other.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	err = other.Wait()
+	os.Stdout.Write(output.Bytes())
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "with %s: %v\n", noPreload, err)
 		return 1
 	}
-	return 0
+	return code
 }
 
 // noPreload is the environment variable that has services start workers with exec.

@@ -82,3 +82,19 @@ func TestAFreshCallUnderWayAtAReloadEndsInItsOwnGeneration(t *testing.T) {
 		wantGenerations(t, p, 2)
 	})
 }
+
+func TestAWorkerThatNoLeaseTookAfterAllIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := warmPool(t, newFactory(), workers(1))
+		p.mu.Lock()
+		m := p.takeIdleLocked(true, "") // for one who turns out to be gone
+		p.mu.Unlock()
+		reloading(p).must(t)
+		wantGenerations(t, p, 1, 2)
+		p.mu.Lock()
+		m.uses--
+		p.offerLocked(m)
+		p.mu.Unlock()
+		wantGenerations(t, p, 2)
+	})
+}
