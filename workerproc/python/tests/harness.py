@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import select
 import signal
@@ -21,6 +22,8 @@ APPS: Final = Path(__file__).resolve().parent / "apps"
 GOLDEN: Final = RUNTIME.parent / "testdata" / "frames"
 PATIENCE: Final = 60.0
 """Seconds after which a test fails that waits for something which does not come."""
+_AGAIN: Final = 2.0
+"""Seconds between two signals that are to have the same effect."""
 
 KINDS: Final = {
     "CALL": 0x01,
@@ -91,6 +94,7 @@ class Worker:
                     *((os.POSIX_SPAWN_DUP2, fd, number) for fd, number in zip(high, (3, 4, 6, 7))),
                 ],
                 setpgroup=0,
+                setsigdef=(signal.SIGINT,),  # which those ignore who were started in the background
             )
         finally:
             os.chdir(before)
@@ -191,15 +195,24 @@ class Worker:
             rest.append(got)
         return rest
 
-    def wait(self) -> int:
-        """Wait for the exit of the process; return its exit code, or minus the signal that killed it."""
+    def wait(self, after: int = 0) -> int:
+        """Wait for the exit of the process; return its exit code, or minus the signal that killed it.
+
+        Args:
+            after: A signal to send first, and now and then again: one that comes just before a system call does not
+                interrupt it.
+        """
         deadline = time.monotonic() + PATIENCE
+        sent = -math.inf
         while self._spent is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self._spent = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
             elif time.monotonic() > deadline:
                 raise AssertionError(f"process {self.pid} did not end: {self.stderr()}")
+            elif after and time.monotonic() - sent > _AGAIN:
+                os.kill(self.pid, after)
+                sent = time.monotonic()
             else:
                 time.sleep(0.001)
         return self._spent

@@ -278,14 +278,12 @@ class Exits(unittest.TestCase):
         with Worker(APP) as worker:
             worker.ready()
             worker.call("exit_on_term")
-            os.kill(worker.pid, signal.SIGTERM)
-            self.assertEqual(worker.wait(), 5)
+            self.assertEqual(worker.wait(after=signal.SIGTERM), 5)
 
     def test_an_interrupt_between_calls_ends_the_worker(self) -> None:
         with Worker(APP) as worker:
             worker.ready()
-            os.kill(worker.pid, signal.SIGINT)
-            self.assertEqual(worker.wait(), 130)
+            self.assertEqual(worker.wait(after=signal.SIGINT), 130)
 
     def test_another_exception_from_a_signal_handler_between_calls_is_logged(self) -> None:
         with Worker(APP) as worker:

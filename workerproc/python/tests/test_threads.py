@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import unittest
 from typing import List
 
 from charmer import _threads
+
+from .harness import PATIENCE
 
 
 def linger(until: threading.Event) -> None:
@@ -16,6 +19,12 @@ def linger(until: threading.Event) -> None:
 
 @unittest.skipUnless(os.path.isdir("/proc/self/task"), "Linux tells about threads")
 class Threads(unittest.TestCase):
+    def setUp(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while len(os.listdir("/proc/self/task")) > 1:  # one that has been joined may still be ending
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.001)
+
     def test_one_that_stays_is_named_with_what_it_runs(self) -> None:
         until = threading.Event()
         thread = threading.Thread(target=linger, args=(until,), name="lingers")
