@@ -44,6 +44,7 @@ func (p *Pool) sweep(now time.Time) time.Time {
 		}
 	}
 	p.sweepWornLocked(now)
+	p.sweepSparesLocked()
 	p.shrinkLocked(now)
 	p.nextSweep = next
 	return next

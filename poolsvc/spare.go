@@ -3,6 +3,8 @@ package poolsvc
 import (
 	"iter"
 	"time"
+
+	"charmer/workerproc"
 )
 
 // A spare is a ready worker without an owner. Whoever would start a worker and wait for it takes a spare instead, at
@@ -40,6 +42,15 @@ func (p *Pool) learnMethodLocked(worker Worker) {
 	p.spares = 0
 	if worker.StartMethod() == "fork" {
 		p.spares = forkedSpares
+	}
+}
+
+// sweepSparesLocked has spares again once there is a zygote to fork them from: the last worker may have been started while
+// there was none.
+func (p *Pool) sweepSparesLocked() {
+	if p.cfg.Spares == AutomaticSpares && p.spares == 0 && p.everReadyLocked() && p.cfg.Zygote(p.current).State == workerproc.ZygoteReady {
+		p.spares = forkedSpares
+		p.fillLocked()
 	}
 }
 

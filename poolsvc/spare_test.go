@@ -353,3 +353,21 @@ func TestReplacementOfARecycledWorkerIsASpare(t *testing.T) {
 		equal(t, "exits", p.Stats().Counts.Exits[ExitRecycle], 1)
 	})
 }
+
+func TestSparesComeBackWithTheZygote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		state := workerproc.ZygoteRestarting
+		p := warmPool(t, f, workers(1), func(c *Config) {
+			c.Spares = AutomaticSpares
+			c.Zygote = func(int) workerproc.ZygoteStatus { return workerproc.ZygoteStatus{State: state} }
+		})
+		equal(t, "spares", p.Stats().Workers.Spare, 0)
+		p.mu.Lock()
+		state = workerproc.ZygoteReady
+		p.mu.Unlock()
+		f.setMethod("fork")
+		advance(tickInterval)
+		equal(t, "spares", p.Stats().Workers.Spare, forkedSpares)
+	})
+}
