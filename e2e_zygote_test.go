@@ -103,7 +103,9 @@ func TestSessionsThatBeginWhileTheZygoteDiesAllBegin(t *testing.T) {
 	for n := range 200 {
 		clients.Go(func() {
 			if begun.Add(1) == 20 {
-				_ = syscall.Kill(int(*was.PID), syscall.SIGKILL)
+				if err := syscall.Kill(int(*was.PID), syscall.SIGKILL); err != nil {
+					t.Error(err)
+				}
 			}
 			s.execute("count", `{}`, inSession(fmt.Sprint("s", n)), patiently).wantResult(t, "1")
 		})

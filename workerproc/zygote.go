@@ -87,7 +87,8 @@ const maxLatePackets = 1000
 const threadsTime = 20 * time.Second
 
 // startZygote starts a zygote and waits until it has imported the app, until ctx ends. It calls progress with the zygote and
-// what the import is about, and waiting when that is over, and threads are to end which it has left. The error is an *unfitError, or a *StartError; the process is dead then.
+// what the import is about, and waiting when that is over, and threads are to end which it has left. The error is an
+// *unfitError, or a *StartError; the process is dead then.
 func (s *Spawner) startZygote(ctx context.Context, progress func(z *zygote, stage string), waiting func()) (*zygote, error) {
 	if ctx.Err() != nil {
 		return nil, &StartError{Stage: "spawn zygote", Detail: ctx.Err().Error()}
