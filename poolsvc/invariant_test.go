@@ -333,7 +333,7 @@ func (m *model) checkSparesLocked(t *rapid.T) {
 	p := m.p
 	n, fresh, places := 0, 0, p.vacant
 	for _, w := range p.members {
-		if w.standsBy && !w.retiring {
+		if w.standsBy {
 			places++
 		}
 		if w.spare || w.freshCall != nil || w.state == StateSpare {
@@ -354,8 +354,8 @@ func (m *model) checkSparesLocked(t *rapid.T) {
 			fresh++
 		}
 	}
-	// The place of a worker that is replaced may have been filled while its fresh call runs on.
-	replaces := m.recycled || len(m.reloads) > 0 || p.cfg.MaxRequests > 0 || p.cfg.MaxAge > 0 || p.cfg.MaxMemory > 0
+	// A stand-by that was being replaced may have died while its fresh call runs on.
+	replaces := m.crashed && (m.recycled || len(m.reloads) > 0 || p.cfg.MaxRequests > 0 || p.cfg.MaxAge > 0 || p.cfg.MaxMemory > 0)
 	if fresh > places && !replaces {
 		t.Errorf("%d fresh calls have workers, and %d places", fresh, places)
 	}

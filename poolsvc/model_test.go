@@ -21,6 +21,7 @@ type model struct {
 	reloads  []*pending[ReloadResult]
 	busy     time.Duration
 	recycled bool // a worker was
+	crashed  bool // a worker was made to
 }
 
 // asked is a request that was begun. Its place in model.requests is the order of arrival.
@@ -202,6 +203,7 @@ func (m *model) doCrash(t *rapid.T) {
 	if len(m.f.started()) == 0 {
 		t.Skip("no worker")
 	}
+	m.crashed = true
 	rapid.SampledFrom(m.f.started()).Draw(t, "worker").crash()
 	synctest.Wait()
 }
