@@ -49,7 +49,7 @@ func (c *callCmd) Run(sys system) error {
 		ms := milliseconds(c.Timeout)
 		body.TimeoutMs = &ms
 	}
-	response, err := service.ExecuteWithResponse(context.Background(), body)
+	response, err := service.ExecuteWithResponse(context.Background(), nil, body)
 	if err != nil {
 		return fmt.Errorf("%w\nIs the service running? Start one with: charmer serve app.py", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"charmer/api/client"
 )
 
 func TestAKilledWorkerFailsItsOwnCallAlone(t *testing.T) {
@@ -89,6 +91,14 @@ def sleep_in_c(dir: str) -> None:
     ctypes.PyDLL(None).sleep(600)  # in C, with the interpreter's lock held
 
 @command
+def hang_in_c(dir: str) -> None:
+    """Wait for a lock that no signal interrupts the wait for."""
+    mutex = ctypes.create_string_buffer(256)
+    come(dir, "asleep")
+    for _ in range(2):
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)  # for ever
+
+@command
 def spin(dir: str) -> None:
     come(dir, "asleep")
     try:
@@ -107,11 +117,13 @@ func TestACallThatRunsOutOfTimeShowsWherePythonWas(t *testing.T) {
 	s := serve(t, late)
 	for _, row := range []struct {
 		command string
+		killed  bool              // it goes on when it is cancelled, or cannot be
 		at      map[string]string // function: what the line it was in says
 	}{
-		{"sleep_in_python", map[string]string{"snore": "# in Python", "sleep_in_python": "# called from here"}},
-		{"sleep_in_c", map[string]string{"sleep_in_c": "# in C"}},
-		{"spin", map[string]string{"spin": ""}},
+		{"sleep_in_python", false, map[string]string{"snore": "# in Python", "sleep_in_python": "# called from here"}},
+		{"sleep_in_c", false, map[string]string{"sleep_in_c": "# in C"}},
+		{"hang_in_c", true, map[string]string{"hang_in_c": "# for ever"}},
+		{"spin", true, map[string]string{"spin": ""}},
 	} {
 		t.Run(row.command, func(t *testing.T) {
 			s := s.in(t)
@@ -120,7 +132,11 @@ func TestACallThatRunsOutOfTimeShowsWherePythonWas(t *testing.T) {
 			a := s.execute(row.command, fmt.Sprintf(`{"dir":%q}`, dir), within(2500))
 			pid := s.arrived(dir, "asleep") // else it was not the command that took the time
 			a.wantProblem(t, http.StatusGatewayTimeout, "execution_timeout", true)
-			a.wantSignal(t, syscall.SIGKILL)
+			if row.killed {
+				a.wantSignal(t, syscall.SIGKILL)
+				defer s.gone(int64(pid))
+			}
+			a.wantStep(t, map[bool]client.CancelStep{false: client.CancelStepCancelled, true: client.CancelStepKilled}[row.killed])
 			if got := a.ranOn(t).PID; got != int64(pid) {
 				t.Errorf("answered for worker %d, ran on %d", got, pid)
 			}
@@ -132,9 +148,8 @@ func TestACallThatRunsOutOfTimeShowsWherePythonWas(t *testing.T) {
 				if mark != "" {
 					place = fmt.Sprintf("line %d in %s", lineOf(t, late, mark), function)
 				}
-				wantPart(t, "stack", *a.Problem.Stack, place)
+				wantPart(t, "stack", strings.ReplaceAll(*a.Problem.Stack, ", in ", " in "), place) // tracebacks have the comma
 			}
-			s.gone(int64(pid))
 			s.whole()
 		})
 	}

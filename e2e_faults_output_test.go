@@ -63,7 +63,7 @@ func TestTheRequestIDIsInReplyLogAndPython(t *testing.T) {
 		session *string
 	}{{"r-1.a:B_2", true, nil}, {"in-a-session", true, &session}, {"", false, nil}, {"has space", false, nil}, {"ümlaut", false, nil}} {
 		edit := withRequestID(row.id)
-		r, err := s.ExecuteWithResponse(t.Context(), client.ExecuteRequest{Command: "who", Args: json.RawMessage("{}"), SessionID: row.session,
+		r, err := s.ExecuteWithResponse(t.Context(), nil, client.ExecuteRequest{Command: "who", Args: json.RawMessage("{}"), SessionID: row.session,
 			TimeoutMs: new(float64(minutes)), CheckoutTimeoutMs: new(float64(minutes))}, edit)
 		if err != nil || r.JSON200 == nil {
 			t.Fatalf("%q: %v %s", row.id, err, r.Body)
@@ -82,7 +82,7 @@ func TestTheRequestIDIsInReplyLogAndPython(t *testing.T) {
 		s.log.await(t, s.exited, func(l logLine) bool { return l["msg"] == "request" && l["request_id"] == id && l["path"] == "/execute" })
 	}
 
-	r, err := s.ExecuteWithResponse(t.Context(), client.ExecuteRequest{Command: "no_such"}, withRequestID("of-a-refusal"))
+	r, err := s.ExecuteWithResponse(t.Context(), nil, client.ExecuteRequest{Command: "no_such"}, withRequestID("of-a-refusal"))
 	if err != nil || r.ApplicationProblemJSON404 == nil || r.ApplicationProblemJSON404.RequestID != "of-a-refusal" {
 		t.Errorf("a refusal: %v %s", err, r.Body)
 	}
@@ -103,7 +103,7 @@ func TestWhatACommandSaysIsLoggedWithItsCall(t *testing.T) {
 		reply := new(client.ExecuteReply)
 		replies[word] = reply
 		calls.Go(func() {
-			r, err := s.ExecuteWithResponse(t.Context(), client.ExecuteRequest{Command: "talk", Args: fmt.Appendf(nil, `{"dir":%q,"word":%q}`, dir, word),
+			r, err := s.ExecuteWithResponse(t.Context(), nil, client.ExecuteRequest{Command: "talk", Args: fmt.Appendf(nil, `{"dir":%q,"word":%q}`, dir, word),
 				TimeoutMs: new(float64(minutes))}, withRequestID("of-"+word))
 			if err != nil {
 				t.Error(err)

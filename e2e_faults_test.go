@@ -179,6 +179,14 @@ func (a answer) ranOn(t *testing.T) client.WorkerRef {
 	return a.Worker
 }
 
+// wantStep fails the test unless the answer says that the call was ended by this step. Only a kill ends the worker.
+func (a answer) wantStep(t *testing.T, step client.CancelStep) {
+	t.Helper()
+	if got := a.Problem.Step; got == nil || *got != step || (a.Problem.Exit != nil) != (step == client.CancelStepKilled) {
+		t.Errorf("step is %s, exit %s, want step %s", asJSON(got), asJSON(a.Problem.Exit), step)
+	}
+}
+
 // wantSignal fails the test unless the answer says that this signal killed the worker.
 func (a answer) wantSignal(t *testing.T, signal syscall.Signal) {
 	t.Helper()

@@ -41,7 +41,7 @@ func TestDocumentsNameOnlyWhatThereIs(t *testing.T) {
 	}
 	flags := []string{"--help"}
 	variables := []string{
-		"CHARMER_WORKER_APP", "CHARMER_WORKER_ID", "CHARMER_WORKER_MAX_FRAME", "CHARMER_WORKER_START_METHOD", "CHARMER_WORKER_LIMITS", // docs/protocol.md
+		"CHARMER_WORKER_APP", "CHARMER_WORKER_ID", "CHARMER_WORKER_MAX_FRAME", "CHARMER_WORKER_START_METHOD", "CHARMER_WORKER_LIMITS", "CHARMER_WORKER_CONCURRENCY", // docs/protocol.md
 		"CHARMER_IMAGE", "CHARMER_NAME", "CHARMER_PUBLISH", // of the scripts in deploy and the compose file
 	}
 	for _, flag := range serviceFlags(parser.Model) {
@@ -148,7 +148,7 @@ def missing(section: str) -> list:
                 wrong.append(name)
         if "current()" in left:
             wrong += [name for name in re.findall(r"`+"`(\\w+)"+`", right) if not hasattr(charmer.current(), name)]
-    return wrong + [name for name in charmer.__all__ if not name.startswith("_") and name != "Call" and name not in section] + ([] if rows else ["rows"])
+    return wrong + [name for name in charmer.__all__ if not name.startswith("_") and name not in ("Call", "Shield") and name not in section] + ([] if rows else ["rows"])
 `)
 	text, err := jsontext.AppendQuote(nil, section)
 	if err != nil {

@@ -200,7 +200,7 @@ func TestStatsCountWhatHappened(t *testing.T) {
 		Workers: client.WorkerCounts{Size: 2, Idle: 2}, Queue: client.Queue{Limit: 1000},
 		Checkouts:    client.CountByName{"ok": 9},
 		Executions:   client.CountByName{"ok": 4, "app_error": 1, "invalid_args": 1, "crash": 1, "timeout": 1},
-		WorkerStarts: client.CountByName{"ok": 5}, WorkerExits: client.CountByName{"crash": 1, "timeout": 1, "session": 1},
+		WorkerStarts: client.CountByName{"ok": 4}, WorkerExits: client.CountByName{"crash": 1, "session": 1},
 		BusyMs: got.BusyMs, ServiceTimeMs: got.ServiceTimeMs,
 	}
 	want.Leases.Granted, want.Leases.Released = 1, 1
@@ -233,7 +233,7 @@ func TestCommandsAreDescribed(t *testing.T) {
 	}
 	text := func(s string) *string { return &s }
 	timeout := 20_000.0
-	want := client.Command{Name: "fail", Idempotent: true, Isolation: client.CommandIsolationShared, TimeoutMs: &timeout, Parameters: []client.Parameter{
+	want := client.Command{Name: "fail", Idempotent: true, Isolation: client.CommandIsolationShared, Concurrency: 1, TimeoutMs: &timeout, Parameters: []client.Parameter{
 		{Name: "code", Annotation: text("str")}, {Name: "status", Annotation: text("int")},
 		{Name: "more", Annotation: text("object"), Variadic: true},
 	}}

@@ -129,8 +129,7 @@ func TestAClientThatLeavesInMidCallGivesItsWorkerBack(t *testing.T) {
 	leave := s.abandon(http.MethodPost, "/execute", `{"command":"hold","args":`+g.args("a")+`}`)
 	s.eventually("the call is in Python", func() bool { return len(glob(t, g.dir, "a.entered")) == 1 })
 	before := s.workers()[0]
-	leave()
-	g.open("a")
+	leave() // nobody opens the gate
 	s.eventually("the worker is idle again", func() bool { return s.health().Workers.Idle == 1 })
 	a := s.execute("ping", `{}`)
 	a.wantResult(t, "0")

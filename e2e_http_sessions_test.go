@@ -274,7 +274,7 @@ func TestAStartHookThatFailsLeavesNoSession(t *testing.T) {
 	}
 }
 
-func TestEndingASessionRefusesThoseWhoWaitForIt(t *testing.T) {
+func TestEndingASessionEndsItsCallAndRefusesThoseWhoWaitForIt(t *testing.T) {
 	s := serveCalls(t)
 	g := newGates(s)
 	running := g.hold("a", inSession("u1"))
@@ -283,7 +283,6 @@ func TestEndingASessionRefusesThoseWhoWaitForIt(t *testing.T) {
 	s.eventually("one waits", func() bool { return s.session("u1").Waiting == 1 })
 	s.endSession("u1")
 	(<-waiter).wantProblem(t, http.StatusNotFound, "session_not_found", false)
-	g.open("a")
-	(<-running).wantResult(t, `"a"`) // what ran, finishes
+	(<-running).wantProblem(t, http.StatusConflict, "cancelled", true)
 	s.eventually("its process is gone", func() bool { return len(s.workers()) == 2 })
 }

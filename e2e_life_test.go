@@ -71,7 +71,7 @@ func TestWhatAGuestLeavesBehindIsGoneWithItsWorker(t *testing.T) {
 	}
 	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
-			s := serve(t, fertile, "--drain-timeout=60s").ready()
+			s := serve(t, fertile, "--drain-timeout=60s", "--cancel-grace=0s").ready() // so that a timeout kills
 			s.full(2)
 			var options []func(*client.ExecuteRequest)
 			if way.session != "" {

@@ -133,7 +133,7 @@ func TestACallThatHasNotEndedWhenItsTimeIsOverIsATimeoutThoughTheServiceWasStopp
 	s.execute("count", `{}`, inSession("u1")).wantResult(t, "2")
 	s.execute("ping", `{"n":1}`, onLease(lease.LeaseID)).wantResult(t, "1")
 	m := s.metrics()
-	if exits := [2]float64{m[`charmer_worker_exits_total{reason="timeout"}`], m[`charmer_worker_exits_total{reason="crash"}`]}; exits != [2]float64{1, 0} {
+	if exits := [2]float64{m[`charmer_worker_exits_total{reason="timeout"}`], m[`charmer_worker_exits_total{reason="crash"}`]}; exits != [2]float64{0, 0} || m[`charmer_cancel_total{step="cancelled"}`] != 1 {
 		t.Errorf("ends by timeout and crash: %v", exits)
 	}
 	if z := s.health().Zygote; z.Restarts != nil {

@@ -89,6 +89,7 @@ type instance struct {
 	log    *logBuffer
 	exited chan struct{} // closed when the process has been reaped
 	http   *http.Client
+	*contracttest.Contract
 	*client.ClientWithResponses
 }
 
@@ -156,6 +157,7 @@ func (s *instance) connect(sample int64) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.Contract = contract
 	s.http = &http.Client{Transport: contract.Transport(s.t, &http.Transport{MaxIdleConnsPerHost: 200}, sample)}
 	s.ClientWithResponses, err = client.NewClientWithResponses(s.url, client.WithHTTPClient(s.http))
 	if err != nil {
@@ -248,7 +250,7 @@ func (s *instance) try(body client.ExecuteRequest, edits ...client.RequestEditor
 	if len(body.Args) == 0 {
 		body.Args = json.RawMessage("{}")
 	}
-	r, err := s.ExecuteWithResponse(context.Background(), body, edits...)
+	r, err := s.ExecuteWithResponse(context.Background(), nil, body, edits...)
 	if err != nil {
 		return answer{}, err
 	}

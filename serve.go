@@ -127,7 +127,8 @@ func newService(s settings, app string, environ []string, log *slog.Logger) (*se
 
 func newSpawner(s settings, app string, environ []string, log *slog.Logger) (*workerproc.Spawner, error) {
 	cfg := workerproc.Config{Python: s.Python, App: app, MaxFrame: int(s.MaxFrame),
-		Preload: !s.NoPreload, AllowThreads: s.PreloadThreads == "allow", StartTimeout: s.StartTimeout, Environ: environ, Log: log}
+		Preload: !s.NoPreload, AllowThreads: s.PreloadThreads == "allow", StartTimeout: s.StartTimeout, CancelGrace: s.CancelGrace,
+		LoopStall: s.LoopStall, Concurrency: s.Concurrency, Environ: environ, Log: log}
 	cfg.Limits, cfg.Confinement = s.limits(), s.confinement()
 	if s.WorkerCommand != "" {
 		cfg.Command = []string{"/bin/sh", "-c", "exec " + s.WorkerCommand}

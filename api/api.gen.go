@@ -11,6 +11,21 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for BroadcastResultStatus.
+const (
+	BroadcastResultStatusFailed  BroadcastResultStatus = "failed"
+	BroadcastResultStatusOk      BroadcastResultStatus = "ok"
+	BroadcastResultStatusPending BroadcastResultStatus = "pending"
+)
+
+// Defines values for CancelStep.
+const (
+	CancelStepCancelled CancelStep = "cancelled"
+	CancelStepDequeued  CancelStep = "dequeued"
+	CancelStepFinished  CancelStep = "finished"
+	CancelStepKilled    CancelStep = "killed"
+)
+
 // Defines values for CheckoutRequestType.
 const (
 	CheckoutRequestTypeAnonymous CheckoutRequestType = "anonymous"
@@ -33,6 +48,18 @@ const (
 const (
 	ExecuteRequestIsolationFresh  ExecuteRequestIsolation = "fresh"
 	ExecuteRequestIsolationShared ExecuteRequestIsolation = "shared"
+)
+
+// Defines values for ExecuteRequestOnDisconnect.
+const (
+	ExecuteRequestOnDisconnectCancel ExecuteRequestOnDisconnect = "cancel"
+	ExecuteRequestOnDisconnectFinish ExecuteRequestOnDisconnect = "finish"
+)
+
+// Defines values for ExecutionState.
+const (
+	ExecutionStateRunning ExecutionState = "running"
+	ExecutionStateWaiting ExecutionState = "waiting"
 )
 
 // Defines values for HealthStartMethod.
@@ -60,10 +87,13 @@ const (
 
 // Defines values for ProblemCode.
 const (
+	ProblemCodeBroadcastNotFound    ProblemCode = "broadcast_not_found"
+	ProblemCodeCancelled            ProblemCode = "cancelled"
 	ProblemCodeCheckoutTimeout      ProblemCode = "checkout_timeout"
 	ProblemCodeCommandFailed        ProblemCode = "command_failed"
 	ProblemCodeCrashLooping         ProblemCode = "crash_looping"
 	ProblemCodeDraining             ProblemCode = "draining"
+	ProblemCodeExecutionNotFound    ProblemCode = "execution_not_found"
 	ProblemCodeExecutionTimeout     ProblemCode = "execution_timeout"
 	ProblemCodeInternal             ProblemCode = "internal"
 	ProblemCodeInvalidArgs          ProblemCode = "invalid_args"
@@ -75,6 +105,7 @@ const (
 	ProblemCodeMethodNotAllowed     ProblemCode = "method_not_allowed"
 	ProblemCodeNotFound             ProblemCode = "not_found"
 	ProblemCodeNotRecyclable        ProblemCode = "not_recyclable"
+	ProblemCodeNotStreamable        ProblemCode = "not_streamable"
 	ProblemCodePayloadTooLarge      ProblemCode = "payload_too_large"
 	ProblemCodeProtocolError        ProblemCode = "protocol_error"
 	ProblemCodeQueueFull            ProblemCode = "queue_full"
@@ -105,6 +136,25 @@ const (
 const (
 	SessionRefStateNew     SessionRefState = "new"
 	SessionRefStateResumed SessionRefState = "resumed"
+)
+
+// Defines values for StreamEventEvent.
+const (
+	StreamEventEventChunk    StreamEventEvent = "chunk"
+	StreamEventEventEnd      StreamEventEvent = "end"
+	StreamEventEventError    StreamEventEvent = "error"
+	StreamEventEventLog      StreamEventEvent = "log"
+	StreamEventEventProgress StreamEventEvent = "progress"
+	StreamEventEventStarted  StreamEventEvent = "started"
+)
+
+// Defines values for StreamEventLevel.
+const (
+	StreamEventLevelCritical StreamEventLevel = "critical"
+	StreamEventLevelDebug    StreamEventLevel = "debug"
+	StreamEventLevelError    StreamEventLevel = "error"
+	StreamEventLevelInfo     StreamEventLevel = "info"
+	StreamEventLevelWarning  StreamEventLevel = "warning"
 )
 
 // Defines values for WorkerStartMethod.
@@ -143,6 +193,74 @@ const (
 	ZygoteStateStarting   ZygoteState = "starting"
 )
 
+// Broadcast defines model for Broadcast.
+type Broadcast struct {
+	// Applied Workers that have run it, ended ones included.
+	Applied   int64          `json:"applied"`
+	Args      jsontext.Value `json:"args,omitempty"`
+	Command   string         `json:"command"`
+	CreatedAt time.Time      `json:"created_at"`
+	ID        string         `json:"id"`
+
+	// Pending Workers that are busy and have yet to run it.
+	Pending int64 `json:"pending"`
+}
+
+// BroadcastList defines model for BroadcastList.
+type BroadcastList struct {
+	Broadcasts []Broadcast `json:"broadcasts"`
+}
+
+// BroadcastRequest defines model for BroadcastRequest.
+type BroadcastRequest struct {
+	// Args Keyword arguments of the command. Default is none.
+	Args    jsontext.Value `json:"args,omitempty" validate:"omitempty,json_object"`
+	Command string         `json:"command" validate:"required,min=1,max=128"`
+
+	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
+	TimeoutMs *float64 `json:"timeout_ms,omitempty" validate:"omitnil,gt=0,max=86400000"`
+}
+
+// BroadcastResponse defines model for BroadcastResponse.
+type BroadcastResponse struct {
+	Command string `json:"command"`
+	ID      string `json:"id"`
+
+	// Kept Workers that start later run it.
+	Kept      bool   `json:"kept"`
+	RequestID string `json:"request_id"`
+
+	// Results By worker; those that have died are left out.
+	Results []BroadcastResult `json:"results"`
+}
+
+// BroadcastResult defines model for BroadcastResult.
+type BroadcastResult struct {
+	Problem *Problem `json:"problem,omitempty"`
+
+	// Result What the command returned.
+	Result jsontext.Value        `json:"result,omitempty"`
+	RunMs  *float64              `json:"run_ms,omitempty"`
+	Status BroadcastResultStatus `json:"status"`
+	Worker WorkerRef             `json:"worker"`
+}
+
+// BroadcastResultStatus defines model for BroadcastResult.Status.
+type BroadcastResultStatus string
+
+// CancelResponse defines model for CancelResponse.
+type CancelResponse struct {
+	RequestID string `json:"request_id"`
+
+	// Step How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
+	// worker; it had its own answer all the same.
+	Step CancelStep `json:"step"`
+}
+
+// CancelStep How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
+// worker; it had its own answer all the same.
+type CancelStep string
+
 // CheckoutRequest defines model for CheckoutRequest.
 type CheckoutRequest struct {
 	SessionID *SessionID `json:"session_id,omitempty" validate:"omitnil,min=1,max=128,pattern=SessionId"`
@@ -173,6 +291,9 @@ type CheckoutResponseType string
 
 // Command defines model for Command.
 type Command struct {
+	// Concurrency How many calls of it run side by side in a worker; with 1 a call runs alone.
+	Concurrency int64 `json:"concurrency"`
+
 	// Doc The docstring.
 	Doc        string `json:"doc"`
 	Idempotent bool   `json:"idempotent"`
@@ -181,7 +302,10 @@ type Command struct {
 	Isolation  CommandIsolation `json:"isolation"`
 	Name       string           `json:"name"`
 	Parameters []Parameter      `json:"parameters"`
-	TimeoutMs  *float64         `json:"timeout_ms,omitempty"`
+
+	// Stream It yields items.
+	Stream    bool     `json:"stream"`
+	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
 }
 
 // CommandIsolation With `fresh` each call has a worker of its own, which is stopped after it.
@@ -240,7 +364,10 @@ type ExecuteRequest struct {
 	// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
 	Isolation *ExecuteRequestIsolation `json:"isolation,omitempty" validate:"omitnil,oneof=shared fresh"`
 	LeaseID   *string                  `json:"lease_id,omitempty" validate:"omitnil,min=1,max=64"`
-	SessionID *SessionID               `json:"session_id,omitempty" validate:"omitnil,min=1,max=128,pattern=SessionId"`
+
+	// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+	OnDisconnect *ExecuteRequestOnDisconnect `json:"on_disconnect,omitempty" validate:"omitnil,oneof=cancel finish"`
+	SessionID    *SessionID                  `json:"session_id,omitempty" validate:"omitnil,min=1,max=128,pattern=SessionId"`
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty" validate:"omitnil,gt=0,max=86400000"`
@@ -249,6 +376,9 @@ type ExecuteRequest struct {
 // ExecuteRequestIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
 // `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
 type ExecuteRequestIsolation string
+
+// ExecuteRequestOnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+type ExecuteRequestOnDisconnect string
 
 // ExecuteResponse defines model for ExecuteResponse.
 type ExecuteResponse struct {
@@ -259,6 +389,32 @@ type ExecuteResponse struct {
 	Session *SessionRef    `json:"session,omitempty"`
 	Timing  Timing         `json:"timing"`
 	Worker  WorkerRef      `json:"worker"`
+}
+
+// Execution defines model for Execution.
+type Execution struct {
+	// BeganAt When it was sent to its worker.
+	BeganAt  *time.Time `json:"began_at,omitempty"`
+	Command  string     `json:"command"`
+	Deadline time.Time  `json:"deadline"`
+
+	// Progress What the command said last with `charmer.progress`.
+	Progress  *Progress `json:"progress,omitempty"`
+	RequestID string    `json:"request_id"`
+	SessionID *string   `json:"session_id,omitempty"`
+
+	// Since When it was accepted.
+	Since  time.Time      `json:"since"`
+	State  ExecutionState `json:"state"`
+	Worker *WorkerRef     `json:"worker,omitempty"`
+}
+
+// ExecutionState defines model for Execution.State.
+type ExecutionState string
+
+// ExecutionList defines model for ExecutionList.
+type ExecutionList struct {
+	Executions []Execution `json:"executions"`
 }
 
 // Exit defines model for Exit.
@@ -383,7 +539,7 @@ type Problem struct {
 	// Retryable The same request can succeed later.
 	Retryable bool `json:"retryable"`
 
-	// Stack Where Python was at the timeout.
+	// Stack Where Python was when the call was ended: the traceback of its cancel, or the stacks of all threads before a kill.
 	Stack *string `json:"stack,omitempty"`
 
 	// Start Why a worker did not start.
@@ -396,7 +552,11 @@ type Problem struct {
 	// StderrTail The last lines that the worker logged or wrote to its standard error, of the call that failed and of no call.
 	// Lines of other calls are left out.
 	StderrTail []string `json:"stderr_tail,omitempty"`
-	Title      string   `json:"title"`
+
+	// Step How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
+	// worker; it had its own answer all the same.
+	Step  *CancelStep `json:"step,omitempty"`
+	Title string      `json:"title"`
 
 	// Type URI of the problem, `urn:charmer:problem:` and its code.
 	Type     string     `json:"type"`
@@ -406,6 +566,12 @@ type Problem struct {
 
 // ProblemCode defines model for ProblemCode.
 type ProblemCode string
+
+// Progress What the command said last with `charmer.progress`.
+type Progress struct {
+	Fraction *float64 `json:"fraction,omitempty"`
+	Message  *string  `json:"message,omitempty"`
+}
 
 // Queue defines model for Queue.
 type Queue struct {
@@ -584,6 +750,32 @@ type Stats_Sessions struct {
 	Lost    int64 `json:"lost"`
 }
 
+// StreamEvent `started`: the call runs; `request_id`, `worker`, `session`. `chunk`: one item, in `data`. `progress`: `fraction` and `message`. `log`: `level` and `message`
+// of `charmer.log`. `end`: the command has returned; `timing`. `error`: it has not; `problem`. Between server-sent events comment lines keep the
+// connection alive, and where lines are asked for, empty ones.
+type StreamEvent struct {
+	// Data Any JSON value.
+	Data     jsontext.Value   `json:"data,omitempty"`
+	Event    StreamEventEvent `json:"event"`
+	Fraction *float64         `json:"fraction,omitempty"`
+
+	// ID From 1, counting all events.
+	ID        int64             `json:"id"`
+	Level     *StreamEventLevel `json:"level,omitempty"`
+	Message   *string           `json:"message,omitempty"`
+	Problem   *Problem          `json:"problem,omitempty"`
+	RequestID *string           `json:"request_id,omitempty"`
+	Session   *SessionRef       `json:"session,omitempty"`
+	Timing    *Timing           `json:"timing,omitempty"`
+	Worker    *WorkerRef        `json:"worker,omitempty"`
+}
+
+// StreamEventEvent defines model for StreamEvent.Event.
+type StreamEventEvent string
+
+// StreamEventLevel defines model for StreamEvent.Level.
+type StreamEventLevel string
+
 // Timing defines model for Timing.
 type Timing struct {
 	// QueueMs Wait for a worker.
@@ -725,8 +917,14 @@ type Zygote struct {
 // ZygoteState Workers start with `exec` unless it is `starting`, for which they wait, or `ready`.
 type ZygoteState string
 
+// BroadcastID defines model for BroadcastId.
+type BroadcastID = string
+
 // LeaseID defines model for LeaseId.
 type LeaseID = string
+
+// RequestID defines model for RequestId.
+type RequestID = string
 
 // SessionIDPath defines model for SessionIdPath.
 type SessionIDPath = SessionID
@@ -736,6 +934,12 @@ type WorkerID = int64
 
 // RetryableProblem defines model for RetryableProblem.
 type RetryableProblem = Problem
+
+// ExecuteParams defines parameters for Execute.
+type ExecuteParams struct {
+	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
+	RequestTimeoutMs *float64 `json:"Request-Timeout-Ms,omitempty"`
+}
 
 // GetReadyParams defines parameters for GetReady.
 type GetReadyParams struct {
@@ -753,6 +957,12 @@ type ListWorkersParams struct {
 // ServerInterface has one method for each operation of openapi.yaml. A method either writes a reply and returns nil,
 // or writes nothing and returns an error.
 type ServerInterface interface {
+	// Broadcast is POST /broadcast: Run a command in every worker, and in each one that starts later
+	Broadcast(w http.ResponseWriter, r *http.Request) error
+	// ListBroadcasts is GET /broadcasts: List what workers run when they start
+	ListBroadcasts(w http.ResponseWriter, r *http.Request) error
+	// RemoveBroadcast is DELETE /broadcasts/{broadcast_id}: Have workers that start run a broadcast no more
+	RemoveBroadcast(w http.ResponseWriter, r *http.Request, broadcastID BroadcastID) error
 	// Checkout is POST /checkout: Lease a worker, or open or attach to a session
 	Checkout(w http.ResponseWriter, r *http.Request) error
 	// ReleaseLease is DELETE /checkout/{lease_id}: Give a lease back
@@ -762,7 +972,13 @@ type ServerInterface interface {
 	// ListCommands is GET /commands: List the commands of the app
 	ListCommands(w http.ResponseWriter, r *http.Request) error
 	// Execute is POST /execute: Run a command
-	Execute(w http.ResponseWriter, r *http.Request) error
+	Execute(w http.ResponseWriter, r *http.Request, params ExecuteParams) error
+	// ListExecutions is GET /executions: List the calls that have no answer yet
+	ListExecutions(w http.ResponseWriter, r *http.Request) error
+	// CancelExecution is DELETE /executions/{request_id}: Cancel a call
+	CancelExecution(w http.ResponseWriter, r *http.Request, requestID RequestID) error
+	// GetExecution is GET /executions/{request_id}: Look at a call that has no answer yet
+	GetExecution(w http.ResponseWriter, r *http.Request, requestID RequestID) error
 	// GetHealth is GET /health: State, counts and reasons
 	GetHealth(w http.ResponseWriter, r *http.Request) error
 	// GetLive is GET /health/live: Does the supervisor tick?
@@ -799,7 +1015,7 @@ type ServerInterface interface {
 type Routes struct {
 	Handler ServerInterface
 
-	// CheckParam checks a parameter that was sent. in is path or query, rules are those of validator/v10.
+	// CheckParam checks a parameter that was sent. in is path, query or header, rules are those of validator/v10.
 	CheckParam func(in, name string, value any, rules string) error
 
 	// Fail answers with an error: a *ParamError, or what CheckParam or a method of Handler returned.
@@ -808,7 +1024,7 @@ type Routes struct {
 
 // ParamError is a parameter whose text does not have the type that openapi.yaml gives it.
 type ParamError struct {
-	In   string // path or query
+	In   string // path, query or header
 	Name string
 	Type string // the JSON type that it must have; empty if the parameter is missing
 	Err  error
@@ -841,6 +1057,21 @@ func (o Routes) adapt(operation func(http.ResponseWriter, *http.Request) error) 
 	}
 }
 
+func (o Routes) removeBroadcast(w http.ResponseWriter, r *http.Request) error {
+	var broadcastID BroadcastID
+	if err := runtime.BindStyledParameterWithOptions("simple", "broadcast_id", chi.URLParam(r, "broadcast_id"), &broadcastID,
+		runtime.BindStyledParameterOptions{
+			ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true,
+			Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == "",
+		}); err != nil {
+		return &ParamError{In: "path", Name: "broadcast_id", Type: "string", Err: err}
+	}
+	if err := o.CheckParam("path", "broadcast_id", broadcastID, "min=1,max=64"); err != nil {
+		return err
+	}
+	return o.Handler.RemoveBroadcast(w, r, broadcastID)
+}
+
 func (o Routes) releaseLease(w http.ResponseWriter, r *http.Request) error {
 	var leaseID LeaseID
 	if err := runtime.BindStyledParameterWithOptions("simple", "lease_id", chi.URLParam(r, "lease_id"), &leaseID,
@@ -869,6 +1100,54 @@ func (o Routes) renewLease(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return o.Handler.RenewLease(w, r, leaseID)
+}
+
+func (o Routes) execute(w http.ResponseWriter, r *http.Request) error {
+	var params ExecuteParams
+	if sent := r.Header.Get("Request-Timeout-Ms"); sent != "" {
+		var value float64
+		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", sent, &value,
+			runtime.BindStyledParameterOptions{
+				ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "number", Format: "double",
+			}); err != nil {
+			return &ParamError{In: "header", Name: "Request-Timeout-Ms", Type: "number", Err: err}
+		}
+		if err := o.CheckParam("header", "Request-Timeout-Ms", value, "gt=0,max=86400000"); err != nil {
+			return err
+		}
+		params.RequestTimeoutMs = &value
+	}
+	return o.Handler.Execute(w, r, params)
+}
+
+func (o Routes) cancelExecution(w http.ResponseWriter, r *http.Request) error {
+	var requestID RequestID
+	if err := runtime.BindStyledParameterWithOptions("simple", "request_id", chi.URLParam(r, "request_id"), &requestID,
+		runtime.BindStyledParameterOptions{
+			ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true,
+			Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == "",
+		}); err != nil {
+		return &ParamError{In: "path", Name: "request_id", Type: "string", Err: err}
+	}
+	if err := o.CheckParam("path", "request_id", requestID, "min=1,max=128"); err != nil {
+		return err
+	}
+	return o.Handler.CancelExecution(w, r, requestID)
+}
+
+func (o Routes) getExecution(w http.ResponseWriter, r *http.Request) error {
+	var requestID RequestID
+	if err := runtime.BindStyledParameterWithOptions("simple", "request_id", chi.URLParam(r, "request_id"), &requestID,
+		runtime.BindStyledParameterOptions{
+			ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true,
+			Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == "",
+		}); err != nil {
+		return &ParamError{In: "path", Name: "request_id", Type: "string", Err: err}
+	}
+	if err := o.CheckParam("path", "request_id", requestID, "min=1,max=128"); err != nil {
+		return err
+	}
+	return o.Handler.GetExecution(w, r, requestID)
 }
 
 func (o Routes) getReady(w http.ResponseWriter, r *http.Request) error {
@@ -973,11 +1252,17 @@ func (o Routes) getWorkerStack(w http.ResponseWriter, r *http.Request) error {
 
 // Register adds a route for every operation of openapi.yaml to r.
 func (o Routes) Register(r chi.Router) {
+	r.Method("POST", "/broadcast", o.adapt(o.Handler.Broadcast))
+	r.Method("GET", "/broadcasts", o.adapt(o.Handler.ListBroadcasts))
+	r.Method("DELETE", "/broadcasts/{broadcast_id}", o.adapt(o.removeBroadcast))
 	r.Method("POST", "/checkout", o.adapt(o.Handler.Checkout))
 	r.Method("DELETE", "/checkout/{lease_id}", o.adapt(o.releaseLease))
 	r.Method("POST", "/checkout/{lease_id}/renew", o.adapt(o.renewLease))
 	r.Method("GET", "/commands", o.adapt(o.Handler.ListCommands))
-	r.Method("POST", "/execute", o.adapt(o.Handler.Execute))
+	r.Method("POST", "/execute", o.adapt(o.execute))
+	r.Method("GET", "/executions", o.adapt(o.Handler.ListExecutions))
+	r.Method("DELETE", "/executions/{request_id}", o.adapt(o.cancelExecution))
+	r.Method("GET", "/executions/{request_id}", o.adapt(o.getExecution))
 	r.Method("GET", "/health", o.adapt(o.Handler.GetHealth))
 	r.Method("GET", "/health/live", o.adapt(o.Handler.GetLive))
 	r.Method("GET", "/health/ready", o.adapt(o.getReady))

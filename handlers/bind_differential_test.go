@@ -22,6 +22,7 @@ func binds() map[string]func(*binder, *http.Request) error {
 		"checkout":   bindOnly[api.CheckoutRequest],
 		"renewLease": bindOnly[api.RenewRequest],
 		"execute":    bindOnly[api.ExecuteRequest],
+		"broadcast":  bindOnly[api.BroadcastRequest],
 	}
 }
 

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 // Execute answers POST /execute.
-func (s *Server) Execute(w http.ResponseWriter, r *http.Request) error {
+func (s *Server) Execute(w http.ResponseWriter, r *http.Request, params api.ExecuteParams) error {
 	began := time.Now()
 	req, err := bind[api.ExecuteRequest](s.bind, r)
 	if err != nil {
@@ -26,12 +27,20 @@ func (s *Server) Execute(w http.ResponseWriter, r *http.Request) error {
 		return invalidBody(api.FieldError{Pointer: "/isolation", Detail: "fresh excludes /lease_id and /session_id"})
 	}
 	x := exchangeOf(r)
-	result, err := s.pool.Execute(r.Context(), poolsvc.Request{
+	call := poolsvc.Request{
 		Command: req.Command, Args: req.Args, LeaseID: value(req.LeaseID), SessionID: value(req.SessionID),
 		Fresh:   isolation == api.ExecuteRequestIsolationFresh,
-		Timeout: duration(req.TimeoutMs), CheckoutTimeout: duration(req.CheckoutTimeoutMs),
-		RequestID: x.requestID, Traceparent: traceparent(r),
-	})
+		Timeout: duration(req.TimeoutMs), MaxTimeout: duration(params.RequestTimeoutMs), CheckoutTimeout: duration(req.CheckoutTimeoutMs),
+		Finish: value(req.OnDisconnect) == api.ExecuteRequestOnDisconnectFinish, RequestID: x.requestID, Traceparent: traceparent(r),
+	}
+	format, orJSON := streamFormat(r)
+	if format != "" {
+		err := s.executeStream(w, r, call, format)
+		if err != poolsvc.ErrNotStreamable || !orJSON {
+			return err
+		}
+	}
+	result, err := s.pool.Execute(r.Context(), call)
 	if err != nil {
 		return err
 	}
@@ -40,6 +49,42 @@ func (s *Server) Execute(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	send(w, http.StatusOK, "application/json", body)
+	return nil
+}
+
+// executeStream answers a call with its items as they come.
+func (s *Server) executeStream(w http.ResponseWriter, r *http.Request, call poolsvc.Request, format string) error {
+	began := time.Now()
+	out := newStream(w, format, call.RequestID)
+	defer out.close()
+	feed := poolsvc.NewFeed()
+	defer feed.End()
+	ctx, leave := context.WithCancel(r.Context())
+	defer leave()
+	written := make(chan struct{})
+	go func() { // ends when the call has, and the client has all that it said or takes no more
+		defer close(written)
+		out.copy(feed, leave)
+	}()
+	call.Stream, call.Events, call.Began = true, feed, out.began
+	result, err := s.pool.Execute(ctx, call)
+	feed.End()
+	<-written
+	if err == nil {
+		err := out.end(timing(result, time.Since(began)))
+		if err != nil {
+			panic(http.ErrAbortHandler) // the stream is cut
+		}
+		return nil
+	}
+	begun, writeErr := out.fail(func() *api.Problem { return s.fullProblem(r, err) })
+	if !begun {
+		return err
+	}
+	exchangeOf(r).err = err
+	if writeErr != nil {
+		panic(http.ErrAbortHandler)
+	}
 	return nil
 }
 
@@ -66,7 +111,7 @@ type executeRest struct {
 func executeResponse(requestID string, result poolsvc.Result, total time.Duration) ([]byte, error) {
 	rest, err := json.Marshal(executeRest{
 		RequestID: requestID, Worker: workerRef(result.Worker), Session: sessionRef(result.Session),
-		Timing: api.Timing{QueueMs: milliseconds(result.Queue), RunMs: milliseconds(result.Run), TotalMs: milliseconds(total)},
+		Timing: timing(result, total),
 	})
 	if err != nil {
 		return nil, err
@@ -75,6 +120,10 @@ func executeResponse(requestID string, result poolsvc.Result, total time.Duratio
 	body := make([]byte, 0, len(open)+len(result.Result)+len(rest))
 	body = append(append(append(body, open...), result.Result...), ',')
 	return append(body, rest[1:]...), nil
+}
+
+func timing(result poolsvc.Result, total time.Duration) api.Timing {
+	return api.Timing{QueueMs: milliseconds(result.Queue), RunMs: milliseconds(result.Run), TotalMs: milliseconds(total)}
 }
 
 // ListCommands answers GET /commands.
@@ -86,7 +135,7 @@ func (s *Server) ListCommands(w http.ResponseWriter, _ *http.Request) error {
 	list := api.CommandList{Commands: []api.Command{}, Generation: int64(generation)}
 	for _, c := range commands {
 		row := api.Command{Name: c.Name, Doc: c.Doc, Parameters: []api.Parameter{}, Idempotent: c.Idempotent, TimeoutMs: some(c.TimeoutMs),
-			Isolation: api.CommandIsolationShared}
+			Isolation: api.CommandIsolationShared, Stream: c.Stream, Concurrency: int64(max(1, c.Concurrency))}
 		if c.Fresh() {
 			row.Isolation = api.CommandIsolationFresh
 		}

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,6 +36,9 @@ var refusals = []struct {
 	{poolsvc.ErrUnknownCommand, http.StatusNotFound, api.ProblemCodeUnknownCommand},
 	{poolsvc.ErrLeaseNotFound, http.StatusNotFound, api.ProblemCodeLeaseNotFound},
 	{poolsvc.ErrSessionNotFound, http.StatusNotFound, api.ProblemCodeSessionNotFound},
+	{poolsvc.ErrBroadcastNotFound, http.StatusNotFound, api.ProblemCodeBroadcastNotFound},
+	{poolsvc.ErrExecutionNotFound, http.StatusNotFound, api.ProblemCodeExecutionNotFound},
+	{poolsvc.ErrNotStreamable, http.StatusNotAcceptable, api.ProblemCodeNotStreamable},
 	{poolsvc.ErrWorkerNotFound, http.StatusNotFound, api.ProblemCodeWorkerNotFound},
 	{poolsvc.ErrLeaseBusy, http.StatusConflict, api.ProblemCodeLeaseBusy},
 	{poolsvc.ErrSessionBusy, http.StatusConflict, api.ProblemCodeSessionBusy},
@@ -61,6 +65,10 @@ var titles = map[api.ProblemCode]string{
 	api.ProblemCodeLeaseNotFound:        "There is no such lease",
 	api.ProblemCodeSessionNotFound:      "There is no such session",
 	api.ProblemCodeWorkerNotFound:       "There is no such worker",
+	api.ProblemCodeBroadcastNotFound:    "There is no such broadcast",
+	api.ProblemCodeExecutionNotFound:    "There is no such call under way",
+	api.ProblemCodeNotStreamable:        "The command yields no items",
+	api.ProblemCodeCancelled:            "The call was cancelled",
 	api.ProblemCodeMethodNotAllowed:     "The method is not allowed",
 	api.ProblemCodePayloadTooLarge:      "The request is too large",
 	api.ProblemCodeUnsupportedMediaType: "The media type is not supported",
@@ -88,12 +96,10 @@ var titles = map[api.ProblemCode]string{
 // fail answers a request with the problem that err is about. It is the only place that writes an error status.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	exchangeOf(r).err = err
-	if errors.Is(err, poolsvc.ErrClientGone) {
+	if errors.Is(err, poolsvc.ErrClientGone) || errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler) // nobody listens; net/http closes the connection
 	}
-	problem := s.problem(err)
-	problem.Instance = r.URL.Path
-	problem.RequestID = exchangeOf(r).requestID
+	problem := s.fullProblem(r, err)
 	body, encodeErr := json.Marshal(problem, jsontext.AllowInvalidUTF8(true)) // paths and headers may hold any bytes
 	if encodeErr != nil {
 		panic(fmt.Sprintf("bug: problem cannot be encoded: %v", encodeErr))
@@ -102,6 +108,14 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(*problem.RetryAfterMs/1000))))
 	}
 	send(w, int(problem.Status), "application/problem+json", body)
+}
+
+// fullProblem is what the client of r is told about err.
+func (s *Server) fullProblem(r *http.Request, err error) *api.Problem {
+	problem := s.problem(err)
+	problem.Instance = r.URL.Path
+	problem.RequestID = exchangeOf(r).requestID
+	return problem
 }
 
 // newProblem fills in what is the same in all problems of a code. An app may raise without a message.
@@ -115,10 +129,11 @@ func newProblem(status int, code api.ProblemCode, detail string) *api.Problem {
 // problem finds what a client is told about err.
 func (s *Server) problem(err error) *api.Problem {
 	var (
-		request *requestError
-		param   *api.ParamError
-		call    *poolsvc.CallError
-		reload  *poolsvc.ReloadError
+		request   *requestError
+		param     *api.ParamError
+		call      *poolsvc.CallError
+		reload    *poolsvc.ReloadError
+		cancelled *poolsvc.CancelledError
 	)
 	switch {
 	case errors.As(err, &request):
@@ -136,6 +151,9 @@ func (s *Server) problem(err error) *api.Problem {
 	}
 	if errors.As(err, &reload) {
 		return reloadProblem(reload)
+	}
+	if errors.As(err, &cancelled) {
+		return cancelledProblem("the call", cancelled)
 	}
 	for _, row := range refusals {
 		if errors.Is(err, row.err) {
@@ -167,11 +185,12 @@ func refusalProblem(p *api.Problem, err error) *api.Problem {
 // callProblem is the problem of a call that was sent to a worker.
 func (s *Server) callProblem(call *poolsvc.CallError) *api.Problem {
 	var (
-		failed   *poolsvc.CommandError
-		crash    *poolsvc.CrashError
-		protocol *poolsvc.ProtocolError
-		timeout  *poolsvc.TimeoutError
-		large    *poolsvc.TooLargeError
+		failed    *poolsvc.CommandError
+		crash     *poolsvc.CrashError
+		protocol  *poolsvc.ProtocolError
+		timeout   *poolsvc.TimeoutError
+		cancelled *poolsvc.CancelledError
+		large     *poolsvc.TooLargeError
 	)
 	switch {
 	case errors.As(call.Err, &failed):
@@ -189,20 +208,45 @@ func (s *Server) callProblem(call *poolsvc.CallError) *api.Problem {
 		addExit(p, protocol.Exit)
 		return p
 	case errors.As(call.Err, &timeout):
-		p := newProblem(http.StatusGatewayTimeout, api.ProblemCodeExecutionTimeout,
-			fmt.Sprintf("%s had not returned at its deadline; its worker was killed", call.Command))
-		p.Started, p.Stack = timeout.Started, some(timeout.Stack)
+		p := newProblem(http.StatusGatewayTimeout, api.ProblemCodeExecutionTimeout, call.Command+" had not returned at its deadline; "+stepText(timeout.Step))
+		p.Started, p.Stack, p.Step = timeout.Started, some(timeout.Stack), some(api.CancelStep(timeout.Step))
 		if !p.Started {
 			p.Retryable, p.RetryAfterMs = true, some(1000.0)
 		}
-		addExit(p, timeout.Exit)
+		if timeout.Step == poolsvc.StepKilled {
+			addExit(p, timeout.Exit)
+		}
 		return p
+	case errors.As(call.Err, &cancelled):
+		return cancelledProblem(call.Command, cancelled)
 	case errors.As(call.Err, &large):
 		p := newProblem(http.StatusRequestEntityTooLarge, api.ProblemCodePayloadTooLarge, large.Error())
 		p.LimitBytes = some(int64(large.Limit))
 		return p
 	default:
 		return newProblem(http.StatusInternalServerError, api.ProblemCodeInternal, "charmer has a bug here; its log has the details under the request id")
+	}
+}
+
+// cancelledProblem is the problem of a call that was ended because somebody wanted it to.
+func cancelledProblem(command string, cancelled *poolsvc.CancelledError) *api.Problem {
+	p := newProblem(http.StatusConflict, api.ProblemCodeCancelled, fmt.Sprintf("%s was ended: %s; %s", command, cancelled.Why, stepText(cancelled.Step)))
+	p.Started, p.Stack, p.Step = cancelled.Started, some(cancelled.Stack), some(api.CancelStep(cancelled.Step))
+	if cancelled.Step == poolsvc.StepKilled {
+		addExit(p, cancelled.Exit)
+	}
+	return p
+}
+
+// stepText says how a call came to its early end.
+func stepText(step poolsvc.Step) string {
+	switch step {
+	case poolsvc.StepDequeued:
+		return "it was still waiting"
+	case poolsvc.StepKilled:
+		return "its worker was killed"
+	default:
+		return "Python gave it up"
 	}
 }
 
@@ -269,6 +313,12 @@ func pythonFailed(err error) bool {
 	return errors.As(err, &call) && (!errors.As(err, &failed) || failed.Started())
 }
 
+// gaveUp reports whether err is about a call that Python gave up because its client had left, or somebody had asked for it.
+func gaveUp(err error) bool {
+	var cancelled *poolsvc.CancelledError
+	return errors.As(err, &cancelled) && cancelled.Step == poolsvc.StepCancelled
+}
+
 // appChose reports whether the status of the reply may be one that the app chose.
 func appChose(err error) bool {
 	var failed *poolsvc.CommandError
@@ -288,7 +338,11 @@ func evidence(err error) []slog.Attr {
 	}
 	var timeout *poolsvc.TimeoutError
 	if errors.As(err, &timeout) {
-		attrs = append(attrs, slog.String("stack", timeout.Stack))
+		attrs = append(attrs, slog.String("step", string(timeout.Step)), slog.String("stack", timeout.Stack))
+	}
+	var cancelled *poolsvc.CancelledError
+	if errors.As(err, &cancelled) {
+		attrs = append(attrs, slog.String("step", string(cancelled.Step)), slog.String("stack", cancelled.Stack))
 	}
 	return attrs
 }

@@ -15,7 +15,7 @@ type collector struct {
 
 	workers, workersMin, workersMax, workersTarget, spares, sparesLimit, queueLength, queueLimit, oldestWait, queueWait, checkouts,
 	emptyCheckouts, busy,
-	executions, runTime, starts, startTime, exits, backoff, leases, leaseEvents, leaseExpired, sessions, sessionLimit,
+	executions, cancels, runTime, starts, startTime, exits, backoff, leases, leaseEvents, leaseExpired, sessions, sessionLimit,
 	sessionEvents, generation, reloads, ready, build *prometheus.Desc
 }
 
@@ -39,6 +39,7 @@ func newCollector(pool *poolsvc.Pool, version string) *collector {
 		emptyCheckouts: desc("pool_empty_checkout_total", "Attempts that had to wait at all."),
 		busy:           desc("pool_busy_seconds_total", "Worker time spent in calls."),
 		executions:     desc("execute_total", "Calls sent to a worker.", "outcome"),
+		cancels:        desc("cancel_total", "Calls that were ended early, by how far that went.", "step"),
 		runTime:        desc("execute_duration_seconds", "From sending a call to its answer.", "outcome"),
 		starts:         desc("worker_starts_total", "Attempts to start a worker.", "method", "result"),
 		startTime:      desc("worker_start_seconds", "From spawn to ready, in all and by phase; a fork has no import.", "method", "phase"),
@@ -111,6 +112,9 @@ func (c *collector) collectCounts(out chan<- prometheus.Metric, counts poolsvc.C
 	counter(c.busy, counts.Busy.Seconds())
 	for outcome, n := range counts.Executions {
 		counter(c.executions, float64(n), outcome)
+	}
+	for step, n := range counts.Cancels {
+		counter(c.cancels, float64(n), step)
 	}
 	for outcome, h := range counts.RunTime {
 		histogram(c.runTime, h, outcome)

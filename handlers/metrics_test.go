@@ -29,7 +29,7 @@ type stubWorker struct {
 }
 
 func (w *stubWorker) PID() int { return w.pid }
-func (w *stubWorker) Call(c *workerproc.Call) (workerproc.Reply, error) {
+func (w *stubWorker) Call(_ context.Context, c *workerproc.Call) (workerproc.Reply, error) {
 	if c.Command == "fail" {
 		return workerproc.Reply{}, &workerproc.CommandError{Kind: workerproc.KindException, Type: "ValueError", Message: "m"}
 	}
@@ -156,7 +156,7 @@ func TestMetricsFollowTheConventionsAndNameNobody(t *testing.T) {
 		}
 		for _, m := range family.GetMetric() {
 			for _, l := range m.GetLabel() {
-				if allowed := "state outcome result method phase reason event version go_version"; strings.HasPrefix(name, "charmer_") && !slices.Contains(strings.Fields(allowed), l.GetName()) {
+				if allowed := "state outcome result method phase reason step event version go_version"; strings.HasPrefix(name, "charmer_") && !slices.Contains(strings.Fields(allowed), l.GetName()) {
 					t.Errorf("%s has a label %s", name, l.GetName())
 				}
 			}

@@ -109,6 +109,8 @@ func (s *Server) logReply(r *http.Request, x *exchange, status int, took time.Du
 	switch {
 	case status == http.StatusInternalServerError && !appChose(x.err):
 		level = slog.LevelError
+	case gaveUp(x.err):
+		level = slog.LevelInfo
 	case pythonFailed(x.err):
 		level = slog.LevelWarn
 	}

@@ -62,10 +62,10 @@ func worker(m poolsvc.WorkerInfo, usages map[uint64]poolsvc.Usage) api.Worker {
 	return out
 }
 
-// running lists the call that runs, if there is one.
-func running(call *poolsvc.RunningCall) []api.RunningCall {
-	if call == nil {
-		return nil
+func running(calls []poolsvc.RunningCall) []api.RunningCall {
+	var out []api.RunningCall
+	for _, call := range calls {
+		out = append(out, api.RunningCall{RequestID: call.RequestID, Command: call.Command, Since: call.Since.UTC()})
 	}
-	return []api.RunningCall{{RequestID: call.RequestID, Command: call.Command, Since: call.Since.UTC()}}
+	return out
 }

@@ -12,7 +12,7 @@ import (
 // quick answers at once and remembers nothing, so that the pool is what is measured.
 type quick struct{ *fakeWorker }
 
-func (quick) Call(c *workerproc.Call) (workerproc.Reply, error) {
+func (quick) Call(_ context.Context, c *workerproc.Call) (workerproc.Reply, error) {
 	return workerproc.Reply{Result: c.Args}, nil
 }
 

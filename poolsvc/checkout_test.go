@@ -355,11 +355,11 @@ func TestWaitingLeaseTakesAnIdleWorkerWhenABusyLeaseExpires(t *testing.T) {
 		p := warmPool(t, newFactory(), half)
 		a := checkout(p, CheckoutRequest{TTL: new(time.Second)}).must(t)
 		lend(t, p)
-		execute(p, on(a, sleeper(10*time.Second)))
+		execute(p, on(a, Request{Command: "defy", Args: []byte("10s")}))
 		third := checkout(p, CheckoutRequest{})
 		advance(time.Second)
 		third.must(t)
-		wantCounts(t, p, "idle 1, busy 1, leased 2")
+		wantCounts(t, p, "idle 2, leased 2")
 		advance(10 * time.Second)
 	})
 }

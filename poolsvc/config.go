@@ -11,7 +11,7 @@ import (
 // Worker is what the pool needs of a process; *workerproc.Worker is one. The contracts are those of its methods.
 type Worker interface {
 	PID() int
-	Call(*workerproc.Call) (workerproc.Reply, error)
+	Call(context.Context, *workerproc.Call) (workerproc.Reply, error)
 	Stop(grace time.Duration) workerproc.Exit
 	Kill()
 	Healthy() bool

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"maps"
 	"time"
+
+	"charmer/workerproc"
 )
 
 // Counts are totals since the start.
@@ -14,6 +16,7 @@ type Counts struct {
 	Reloads    map[string]int64 // by result
 	Exits      map[ExitReason]int64
 	QueueWait  map[string]Histogram // by outcome
+	Cancels    map[string]int64     // calls that were ended early, by the step that it took
 	RunTime    map[string]Histogram // by outcome
 	StartsBy   map[Start]int64
 	StartTime  map[StartPhase]Histogram
@@ -28,11 +31,11 @@ type Counts struct {
 
 // counters are the totals that a pool keeps. Pool.mu guards them.
 type counters struct {
-	checkouts, executions, reloads map[string]int64
-	starts                         map[Start]int64
-	exits                          map[ExitReason]int64
-	queueWait, runTime             map[string]*histogram
-	startTime                      map[StartPhase]*histogram
+	checkouts, executions, reloads, cancels map[string]int64
+	starts                                  map[Start]int64
+	exits                                   map[ExitReason]int64
+	queueWait, runTime                      map[string]*histogram
+	startTime                               map[StartPhase]*histogram
 
 	leasesGranted, leasesReleased, leasesExpired, leasesLost      int64
 	sessionsCreated, sessionsEnded, sessionsExpired, sessionsLost int64
@@ -44,15 +47,18 @@ type counters struct {
 // The closed sets of names. All are there from the start, so that rates work from the first event.
 var (
 	checkoutOutcomes  = []string{"ok", "timeout", "canceled", "queue_full", "draining", "starting", "crash_looping", "session_busy", "session_limit", "session_lost", "failed"}
-	executionOutcomes = []string{"ok", "app_error", "invalid_args", "timeout", "crash", "protocol"}
+	executionOutcomes = []string{"ok", "app_error", "invalid_args", "timeout", "cancelled", "crash", "protocol"}
 	waitOutcomes      = []string{"ok", "timeout", "canceled"}
 )
 
 func newCounters() counters {
-	c := counters{checkouts: map[string]int64{}, executions: map[string]int64{}, reloads: map[string]int64{}, starts: map[Start]int64{}, exits: map[ExitReason]int64{},
+	c := counters{checkouts: map[string]int64{}, executions: map[string]int64{}, cancels: map[string]int64{}, reloads: map[string]int64{}, starts: map[Start]int64{}, exits: map[ExitReason]int64{},
 		queueWait: map[string]*histogram{}, runTime: map[string]*histogram{}, startTime: map[StartPhase]*histogram{}}
 	for _, name := range checkoutOutcomes {
 		c.checkouts[name] = 0
+	}
+	for _, step := range []workerproc.Step{StepDequeued, workerproc.StepCancelled, workerproc.StepKilled} {
+		c.cancels[string(step)] = 0
 	}
 	for _, name := range executionOutcomes {
 		c.executions[name] = 0
@@ -114,7 +120,7 @@ func (c *counters) execution(outcome string, run time.Duration) {
 
 func (c *counters) snapshot() Counts {
 	out := Counts{
-		Checkouts: maps.Clone(c.checkouts), Executions: maps.Clone(c.executions), Reloads: maps.Clone(c.reloads), Exits: maps.Clone(c.exits),
+		Checkouts: maps.Clone(c.checkouts), Executions: maps.Clone(c.executions), Reloads: maps.Clone(c.reloads), Exits: maps.Clone(c.exits), Cancels: maps.Clone(c.cancels),
 		QueueWait: map[string]Histogram{}, RunTime: map[string]Histogram{},
 		LeasesGranted: c.leasesGranted, LeasesReleased: c.leasesReleased, LeasesExpired: c.leasesExpired, LeasesLost: c.leasesLost,
 		SessionsCreated: c.sessionsCreated, SessionsEnded: c.sessionsEnded, SessionsExpired: c.sessionsExpired, SessionsLost: c.sessionsLost,

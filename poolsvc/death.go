@@ -15,12 +15,15 @@ func (p *Pool) watch(m *member) {
 	defer p.mu.Unlock()
 	p.removeIdleLocked(m)
 	p.forgetLocked(m)
-	running := m.running
-	p.ranLocked(m) // the time of the call that it died in, of which its caller does not know yet
+	running := m.runningLocked()
+	for len(m.running) > 0 {
+		p.ranLocked(m, m.running[0]) // the time of the calls that it died in, of which their callers do not know yet
+	}
 
 	if m.standsBy && !m.retiring { // else its place has been filled
 		p.vacant++
 	}
+	p.missedLocked(m)
 	stillborn := p.stillbornLocked(m, exit)
 	p.setStateLocked(m, stateGone)
 	reason := exitReason(m.reason, exit)
@@ -69,6 +72,8 @@ func exitReason(decided ExitReason, exit workerproc.Exit) ExitReason {
 	switch {
 	case exit.Cause == workerproc.CauseTimeout:
 		return ExitTimeout
+	case exit.Cause == workerproc.CauseCancelled:
+		return ExitCancelled
 	case exit.Cause == workerproc.CauseProtocol:
 		return ExitProtocol
 	case exit.Cause == workerproc.CauseExiting:
@@ -83,10 +88,10 @@ func exitReason(decided ExitReason, exit workerproc.Exit) ExitReason {
 }
 
 // logExit reports a death: expected ones briefly, others with the last output.
-func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, running *RunningCall) {
+func (p *Pool) logExit(m *member, reason ExitReason, exit workerproc.Exit, running []RunningCall) {
 	log := p.cfg.Log.With("worker", m.id, "pid", m.pid, "reason", string(reason), "exit", exit.Reason)
-	if running != nil {
-		log = log.With("command", running.Command, "request_id", running.RequestID)
+	for _, call := range running {
+		log = log.With("command", call.Command, "request_id", call.RequestID)
 	}
 	if m.session != nil {
 		log = log.With("session", m.session.id)

@@ -280,7 +280,7 @@ func TestNoCallIsSentToAWorkerThatCloseStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		f.hooks = []string{hookSessionEnd}
-		f.hook = func(w *fakeWorker, c *workerproc.Call) error { return w.take(c, time.Second) }
+		f.hook = func(w *fakeWorker, c *workerproc.Call) error { return w.take(context.Background(), c, time.Second) }
 		p := warmPool(t, f)
 		l := lend(t, p)
 		deadline := time.Now().Add(time.Minute)
@@ -299,7 +299,7 @@ func TestNoCallIsSentToAWorkerThatCloseStops(t *testing.T) {
 				p.giveBack(h)
 				continue
 			}
-			_, err := p.call(h, echo, deadline)
+			_, err := p.call(context.Background(), h, echo, &execution{deadline: deadline})
 			refused(t, err, ErrDraining)
 		}
 		_, _ = closing.wait()
@@ -311,7 +311,7 @@ func TestCloseRunsTheEndHookOfEverySessionOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		f.hooks = []string{hookSessionEnd}
-		f.hook = func(w *fakeWorker, c *workerproc.Call) error { return w.take(c, time.Second) }
+		f.hook = func(w *fakeWorker, c *workerproc.Call) error { return w.take(context.Background(), c, time.Second) }
 		p := warmPool(t, f)
 		execute(p, in("u1", echo)).must(t)
 		l := checkout(p, CheckoutRequest{SessionID: "u2"}).must(t)
@@ -361,7 +361,7 @@ func TestCloseKillsWhenItsContextEnds(t *testing.T) {
 		f.hooks = bothHooks
 		f.hook = func(w *fakeWorker, c *workerproc.Call) error {
 			if c.Command == hookSessionEnd {
-				return w.take(c, time.Hour)
+				return w.take(context.Background(), c, time.Hour)
 			}
 			return nil
 		}

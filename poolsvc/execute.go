@@ -16,10 +16,18 @@ type Request struct {
 	LeaseID         string
 	SessionID       string
 	Fresh           bool           // run it in a worker of its own, which is stopped after it
+	Finish          bool           // go on when ctx ends
 	Timeout         *time.Duration // of wait and run together
+	MaxTimeout      *time.Duration // the same, which can only shorten it
 	CheckoutTimeout *time.Duration // of the wait
 	RequestID       string
 	Traceparent     string
+
+	// Events takes what the call says before its answer, for a reader of its own, and Began is told where it runs, when it has been
+	// sent. With Stream the items of the command come one by one, in Events, and it must be one that yields them. Both may be nil.
+	Stream bool
+	Events *workerproc.Feed
+	Began  func(WorkerRef, *SessionRef)
 }
 
 // Result is the answer of a command that returned.
@@ -31,24 +39,21 @@ type Result struct {
 	Run     time.Duration
 }
 
-// Execute runs a command and returns its one answer. The error is ErrUnknownCommand, ErrNotShared, ErrLeaseNotFound or
-// ErrClientGone; a *RefusedError or *GoneError, with Python not started; or a *CallError. A call that certainly did not
-// begin is tried on another worker; one that may have begun never is. ctx ends the wait for a worker, not the run.
-func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
+// Execute runs a command and returns its one answer. The error is ErrUnknownCommand, ErrNotShared, ErrNotStreamable, ErrLeaseNotFound
+// or ErrClientGone; a *RefusedError, a *GoneError, or a *CancelledError with StepDequeued, with Python not started; or a *CallError. A
+// call that certainly did not begin is tried on another worker; one that may have begun never is. The end of ctx ends the call.
+func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
 	began := time.Now()
-	command, err := p.lookup(req)
+	ctx, x, command, err := p.beginExecution(ctx, req)
 	if err != nil {
 		return Result{}, err
 	}
+	defer func() { p.endExecution(x, err) }()
+	deadline := x.deadline
 	req.Fresh = req.Fresh || command.Fresh()
 	if req.Fresh && (req.LeaseID != "" || req.SessionID != "") {
 		return Result{}, ErrNotShared
 	}
-	timeout := p.cfg.ExecuteTimeout
-	if command.TimeoutMs > 0 {
-		timeout = time.Duration(command.TimeoutMs * float64(time.Millisecond))
-	}
-	deadline := began.Add(orDefault(req.Timeout, timeout))
 	for attempt := 1; ; attempt++ {
 		h, err := p.hold(ctx, req, deadline)
 		if err == nil && command.Name == "" {
@@ -60,11 +65,17 @@ func (p *Pool) Execute(ctx context.Context, req Request) (Result, error) {
 		if err != nil {
 			return Result{}, err
 		}
+		if command.Name == "" && req.Stream { // of which nothing was known before
+			if _, err := p.lookup(req); err != nil {
+				p.giveBackUnused(h)
+				return Result{}, err
+			}
+		}
 		queued := time.Since(began)
 		if !time.Now().Before(deadline) {
 			return Result{}, p.tooLate(h, queued)
 		}
-		result, err := p.call(h, req, deadline)
+		result, err := p.call(ctx, h, req, x)
 		result.Queue = queued
 		var crash *workerproc.CrashError
 		switch {
@@ -90,10 +101,17 @@ func hasNotBegun(err error) bool {
 func (p *Pool) lookup(req Request) (workerproc.Command, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.lookupLocked(req)
+}
+
+func (p *Pool) lookupLocked(req Request) (workerproc.Command, error) {
 	commands := p.commandsForLocked(req)
 	command, ok := commands[req.Command]
 	if !ok && commands != nil {
 		return command, ErrUnknownCommand
+	}
+	if ok && req.Stream && !command.Stream {
+		return command, ErrNotStreamable
 	}
 	return command, nil
 }
@@ -104,6 +122,7 @@ type held struct {
 	lease   *lease      // nil unless on a lease
 	stand   *member     // of a fresh call, the worker that stands by; else nil
 	session *SessionRef // nil outside sessions
+	shared  bool        // other calls run in m beside this one
 }
 
 // hold takes the worker that req asks for.
@@ -125,14 +144,14 @@ func (p *Pool) hold(ctx context.Context, req Request, deadline time.Time) (held,
 		return held{m: m, session: ref}, err
 	default:
 		if !req.Fresh {
-			m, err := p.acquire(ctx, false, req.Command, limit)
-			return held{m: m}, err
+			g, err := p.acquire(ctx, false, req.Command, limit)
+			return held{m: g.m, shared: g.shared}, err
 		}
 		stand, err := p.acquire(ctx, false, "", limit) // which does not run the call, so any will do
 		if err != nil {
 			return held{}, err
 		}
-		return p.holdFresh(ctx, stand, req.Command, deadline)
+		return p.holdFresh(ctx, stand.m, req.Command, deadline)
 	}
 }
 
@@ -147,7 +166,7 @@ func (p *Pool) giveBack(h held) {
 		p.endFreshLocked(h)
 		p.leaveLocked()
 	default:
-		p.release(h.m)
+		p.release(h.m, h.shared)
 	}
 }
 
@@ -164,6 +183,11 @@ func (p *Pool) giveBackUnused(h held) {
 // tooLate gives back a worker that came when the request's time was up.
 func (p *Pool) tooLate(h held, queued time.Duration) error {
 	p.giveBackUnused(h)
+	return p.neverBegan(queued)
+}
+
+// neverBegan refuses a request whose time was up before Python began with it.
+func (p *Pool) neverBegan(queued time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return &RefusedError{Err: ErrCheckoutTimeout, Detail: "timeout_ms had passed when a worker could begin",
@@ -171,9 +195,10 @@ func (p *Pool) tooLate(h held, queued time.Duration) error {
 }
 
 // call sends the call to the worker that is held, and gives the worker back.
-func (p *Pool) call(h held, req Request, deadline time.Time) (Result, error) {
+func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Result, error) {
 	m := h.m
-	call := &workerproc.Call{Command: req.Command, Args: req.Args, RequestID: req.RequestID, Traceparent: req.Traceparent, Deadline: deadline}
+	call := &workerproc.Call{Command: req.Command, Args: req.Args, RequestID: req.RequestID, Traceparent: req.Traceparent, Deadline: x.deadline,
+		Shared: h.shared, Stream: req.Stream, Events: req.Events, Progress: func(said workerproc.Progress) { p.progress(x, said) }}
 	if h.session != nil {
 		call.SessionID, call.SessionState = h.session.ID, h.session.State
 	}
@@ -185,37 +210,42 @@ func (p *Pool) call(h held, req Request, deadline time.Time) (Result, error) {
 		return Result{}, &RefusedError{Err: ErrDraining, RetryAfter: time.Second}
 	}
 	m.used = m.used || h.lease != nil
-	m.running = &RunningCall{RequestID: req.RequestID, Command: req.Command, Since: began}
+	p.runsLocked(m, x)
 	worker := m.worker
 	p.mu.Unlock()
+	if req.Began != nil {
+		req.Began(m.ref(), h.session)
+	}
 
-	reply, err := worker.Call(call)
+	reply, err := worker.Call(ctx, call)
 
 	p.mu.Lock()
 	run := time.Since(began)
-	p.ranLocked(m)
+	p.ranLocked(m, x)
 	p.accountLocked(m, run, err)
 	p.mu.Unlock()
 	p.giveBack(h)
+	var timeout *workerproc.TimeoutError
+	if errors.As(err, &timeout) && timeout.Step == workerproc.StepCancelled && !timeout.Started {
+		return Result{}, p.neverBegan(time.Since(x.since))
+	}
 	if err != nil {
 		err = &CallError{Worker: m.ref(), Command: req.Command, Err: err}
 	}
 	return Result{Result: reply.Result, Worker: m.ref(), Session: h.session, Run: run}, err
 }
 
-// ranLocked ends the running call of m in the books, if there is one.
-func (p *Pool) ranLocked(m *member) {
-	if m.running != nil {
-		p.counts.busy += time.Since(m.running.Since)
-		m.running = nil
-	}
+// progress notes how far a call is.
+func (p *Pool) progress(x *execution, said workerproc.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x.progress = said
 }
 
 // accountLocked counts a call that has its answer.
 func (p *Pool) accountLocked(m *member, run time.Duration, err error) {
 	p.counts.execution(outcome(err), run)
-	var failed *workerproc.CommandError
-	if err == nil || errors.As(err, &failed) {
+	if err == nil || answered(err) {
 		m.calls++
 		p.wearLocked(m, time.Now())
 		if m.session != nil {
@@ -225,13 +255,20 @@ func (p *Pool) accountLocked(m *member, run time.Duration, err error) {
 	}
 }
 
+// answered reports whether err is what a worker said that is healthy.
+func answered(err error) bool {
+	var failed *workerproc.CommandError
+	return errors.As(err, &failed) || stepOf(err) == workerproc.StepCancelled
+}
+
 // outcome names how a call ended, from a closed set.
 func outcome(err error) string {
 	var (
-		failed   *workerproc.CommandError
-		timeout  *workerproc.TimeoutError
-		protocol *workerproc.ProtocolError
-		large    *workerproc.TooLargeError
+		failed    *workerproc.CommandError
+		timeout   *workerproc.TimeoutError
+		cancelled *workerproc.CancelledError
+		protocol  *workerproc.ProtocolError
+		large     *workerproc.TooLargeError
 	)
 	switch {
 	case err == nil:
@@ -242,6 +279,8 @@ func outcome(err error) string {
 		return "invalid_args"
 	case errors.As(err, &timeout):
 		return "timeout"
+	case errors.As(err, &cancelled):
+		return "cancelled"
 	case errors.As(err, &protocol):
 		return "protocol"
 	default:

@@ -192,7 +192,7 @@ func TestCheckoutTimeoutBoundsTheWaitAndNotTheRun(t *testing.T) {
 	})
 }
 
-func TestClientThatLeavesEndsItsWaitButNotItsCall(t *testing.T) {
+func TestClientThatLeavesEndsItsWaitAndItsCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := warmPool(t, newFactory(), workers(1))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -204,8 +204,11 @@ func TestClientThatLeavesEndsItsWaitButNotItsCall(t *testing.T) {
 		_, err := waiting.wait()
 		equal(t, "error", err, error(ErrClientGone))
 		equal(t, "time it took", waiting.took, 100*ms)
-		advance(900 * ms)
-		running.must(t)
+		_, err = running.wait()
+		cancelled(t, err, context.Canceled, workerproc.StepCancelled)
+		equal(t, "time it ran", running.took, 100*ms)
+		execute(p, echo).must(t)
+		equal(t, "cancels", p.Stats().Counts.Cancels["cancelled"], 1)
 	})
 }
 
@@ -286,9 +289,9 @@ func dieUnseen(n int) (*factory, func(*Config)) {
 // doomed is healthy until it is called.
 type doomed struct{ *fakeWorker }
 
-func (d *doomed) Call(c *workerproc.Call) (workerproc.Reply, error) {
+func (d *doomed) Call(ctx context.Context, c *workerproc.Call) (workerproc.Reply, error) {
 	d.crash()
-	return d.fakeWorker.Call(c)
+	return d.fakeWorker.Call(ctx, c)
 }
 
 func TestCallThatNeverBeganIsTriedOnAnotherWorker(t *testing.T) {

@@ -15,15 +15,16 @@ import (
 // factory makes in-memory workers, as Config.Spawn, and remembers what became of them. The fields up to mu are its
 // program, to be changed only before New or by the functions that say so.
 type factory struct {
-	plan      func(attempt int) (time.Duration, error) // how long the n-th start takes, from 1, and how it fails
-	hooks     []string
-	deathLag  time.Duration // between the end of a worker's health and that of its process
-	hook      func(w *fakeWorker, c *workerproc.Call) error
-	timeouts  map[string]time.Duration      // of commands
-	isolation map[string]string             // of commands
-	offers    func(generation int) []string // commands beside those that all workers have; nil for none
-	stillborn bool                          // workers die as they come up
-	usage     func(w *fakeWorker) (workerproc.Usage, error)
+	plan        func(attempt int) (time.Duration, error) // how long the n-th start takes, from 1, and how it fails
+	hooks       []string
+	deathLag    time.Duration // between the end of a worker's health and that of its process
+	hook        func(w *fakeWorker, c *workerproc.Call) error
+	timeouts    map[string]time.Duration      // of commands
+	isolation   map[string]string             // of commands
+	concurrency map[string]int                // of commands
+	offers      func(generation int) []string // commands beside those that all workers have; nil for none
+	stillborn   bool                          // workers die as they come up
+	usage       func(w *fakeWorker) (workerproc.Usage, error)
 
 	stackTime time.Duration // that a stack takes
 	noStacks  bool          // workers give none
@@ -157,7 +158,8 @@ func (f *factory) violate(format string, args ...any) {
 }
 
 // fakeWorker is a worker in memory. It offers these commands: echo returns its args, sleep takes the time that its args
-// name, raise fails and stays healthy, crash dies, garble breaks the protocol, exit raises and then ends.
+// name, and so do defy, which no cancel ends, and many, of which several may run at once; raise fails and stays healthy, crash dies,
+// garble breaks the protocol, exit raises and then ends.
 type fakeWorker struct {
 	f          *factory
 	id         uint64
@@ -167,15 +169,16 @@ type fakeWorker struct {
 	readyAfter time.Duration
 	done       chan struct{}
 
-	mu    sync.Mutex // guards the fields below
-	cause workerproc.Cause
-	exit  workerproc.Exit // set before done is closed
-	idle  chan struct{}   // closed when the running call ends; nil without one
-	calls []workerproc.Call
-	stops int // calls of Stop and Kill
+	mu      sync.Mutex // guards the fields below
+	cause   workerproc.Cause
+	exit    workerproc.Exit // set before done is closed
+	running int             // calls
+	idle    chan struct{}   // closed when the last running call ends; nil without one
+	calls   []workerproc.Call
+	stops   int // calls of Stop and Kill
 }
 
-var commandNames = []string{"echo", "sleep", "raise", "crash", "garble", "exit"}
+var commandNames = []string{"echo", "sleep", "raise", "crash", "garble", "exit", "defy", "many"}
 
 func (w *fakeWorker) PID() int                  { return w.pid }
 func (w *fakeWorker) Done() <-chan struct{}     { return w.done }
@@ -186,7 +189,7 @@ func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
 func (w *fakeWorker) Commands() []workerproc.Command {
 	var out []workerproc.Command
 	for _, name := range w.names() {
-		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds()), Isolation: w.f.isolation[name]})
+		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds()), Isolation: w.f.isolation[name], Concurrency: w.f.concurrency[name]})
 	}
 	return out
 }
@@ -207,30 +210,36 @@ func (w *fakeWorker) Exit() workerproc.Exit {
 }
 
 // Call runs a command as a process would: one at a time, and only while healthy.
-func (w *fakeWorker) Call(c *workerproc.Call) (workerproc.Reply, error) {
+func (w *fakeWorker) Call(ctx context.Context, c *workerproc.Call) (workerproc.Reply, error) {
 	w.mu.Lock()
 	if w.cause != "" {
 		w.mu.Unlock()
 		<-w.done
 		return workerproc.Reply{}, &workerproc.CrashError{Exit: w.exit}
 	}
-	if w.idle != nil {
-		w.f.violate("worker %d was given %s while it ran another call", w.id, c.Command)
+	switch {
+	case w.running == 0:
+		w.idle = make(chan struct{})
+	case w.running >= w.f.concurrency[c.Command]:
+		w.f.violate("worker %d was given %s while it ran %d other calls", w.id, c.Command, w.running)
+	case !c.Shared:
+		w.f.violate("worker %d was not told that %s runs beside %d others", w.id, c.Command, w.running)
 	}
-	idle := make(chan struct{})
-	w.idle = idle
+	w.running++
 	w.calls = append(w.calls, *c)
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
-		w.idle = nil
-		w.mu.Unlock()
-		close(idle)
+		defer w.mu.Unlock()
+		if w.running--; w.running == 0 {
+			close(w.idle)
+			w.idle = nil
+		}
 	}()
-	return w.run(c)
+	return w.run(ctx, c)
 }
 
-func (w *fakeWorker) run(c *workerproc.Call) (workerproc.Reply, error) {
+func (w *fakeWorker) run(ctx context.Context, c *workerproc.Call) (workerproc.Reply, error) {
 	if c.Hook {
 		if w.f.hook == nil {
 			return workerproc.Reply{}, nil
@@ -241,12 +250,12 @@ func (w *fakeWorker) run(c *workerproc.Call) (workerproc.Reply, error) {
 		return workerproc.Reply{}, &workerproc.CommandError{Kind: workerproc.KindUnknownCommand}
 	}
 	switch c.Command {
-	case "sleep":
+	case "sleep", "many", "defy":
 		d, err := time.ParseDuration(string(c.Args))
 		if err != nil {
 			panic(err)
 		}
-		return workerproc.Reply{Result: []byte(`"slept"`)}, w.take(c, d)
+		return workerproc.Reply{Result: []byte(`"slept"`)}, w.take(ctx, c, d)
 	case "raise":
 		return workerproc.Reply{}, &workerproc.CommandError{Kind: workerproc.KindException, Type: "ValueError"}
 	case "exit":
@@ -265,8 +274,8 @@ func (w *fakeWorker) run(c *workerproc.Call) (workerproc.Reply, error) {
 	}
 }
 
-// take passes the time d, unless the deadline of c or the worker's death comes first.
-func (w *fakeWorker) take(c *workerproc.Call, d time.Duration) error {
+// take passes the time d, unless the deadline of c or the worker's death comes first, or its cancel, which only "defy" outlives.
+func (w *fakeWorker) take(ctx context.Context, c *workerproc.Call, d time.Duration) error {
 	timer, deadline := time.NewTimer(d), time.NewTimer(time.Until(c.Deadline))
 	defer timer.Stop()
 	defer deadline.Stop()
@@ -277,6 +286,13 @@ func (w *fakeWorker) take(c *workerproc.Call, d time.Duration) error {
 		w.end(workerproc.CauseTimeout, workerproc.Exit{Reason: "was killed by signal 9 (SIGKILL) after its call ran out of time", Signal: syscall.SIGKILL})
 		<-w.done
 		return &workerproc.TimeoutError{Stack: "in sleep", Exit: w.exit, Started: true}
+	case <-ctx.Done():
+		if c.Command != "defy" {
+			return &workerproc.CancelledError{Why: context.Cause(ctx), Step: workerproc.StepCancelled, Started: true}
+		}
+		w.end(workerproc.CauseCancelled, workerproc.Exit{Reason: "was killed by signal 9 (SIGKILL) after its call was cancelled and went on", Signal: syscall.SIGKILL})
+		<-w.done
+		return &workerproc.CancelledError{Why: context.Cause(ctx), Step: workerproc.StepKilled, Exit: w.exit, Started: true}
 	case <-w.done:
 		return &workerproc.CrashError{Exit: w.exit, Started: true}
 	}
@@ -346,21 +362,6 @@ func (w *fakeWorker) sicken() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.cause = workerproc.CauseCrash
-}
-
-// seen returns the calls that the worker was given, hooks included, as "command" or "command state".
-func (w *fakeWorker) seen() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var out []string
-	for _, c := range w.calls {
-		if c.SessionState != "" {
-			out = append(out, c.Command+" "+c.SessionState)
-		} else {
-			out = append(out, c.Command)
-		}
-	}
-	return out
 }
 
 // dead reports whether the process has ended.

@@ -211,6 +211,11 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.replay(m, worker); err != nil {
+		worker.Kill()
+		<-worker.Done()
+		return nil, err
+	}
 	p.mu.Lock()
 	m.worker, m.pid = worker, worker.PID()
 	p.mu.Unlock()

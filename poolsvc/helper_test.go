@@ -72,9 +72,9 @@ func leftovers(p *Pool, f *factory) []string {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.active != 0 || p.leased != 0 || p.vacant != 0 || p.queue.len() != 0 || len(p.members) != 0 || len(p.aside) != 0 || len(p.idle) != 0 || len(p.leases) != 0 || len(p.sessions) != 0 {
-		problems = append(problems, fmt.Sprintf("after Close: %d active, %d leased, %d vacant, %d waiting, %d members, %d aside, %d idle, %d leases, %d sessions",
-			p.active, p.leased, p.vacant, p.queue.len(), len(p.members), len(p.aside), len(p.idle), len(p.leases), len(p.sessions)))
+	if p.active != 0 || p.leased != 0 || p.vacant != 0 || p.queue.len() != 0 || len(p.members) != 0 || len(p.aside) != 0 || len(p.idle) != 0 || len(p.leases) != 0 || len(p.sessions) != 0 || len(p.executions) != 0 {
+		problems = append(problems, fmt.Sprintf("after Close: %d active, %d leased, %d vacant, %d waiting, %d members, %d aside, %d idle, %d leases, %d sessions, %d executions",
+			p.active, p.leased, p.vacant, p.queue.len(), len(p.members), len(p.aside), len(p.idle), len(p.leases), len(p.sessions), len(p.executions)))
 	}
 	return problems
 }
@@ -200,6 +200,15 @@ func crashed(t testing.TB, err error) *workerproc.CrashError {
 		t.Fatalf("got error %v, want a CallError with a CrashError", err)
 	}
 	return crash
+}
+
+// cancelled checks that a call was ended because of why, and how far that went.
+func cancelled(t testing.TB, err, why error, step workerproc.Step) {
+	t.Helper()
+	var c *CancelledError
+	if !errors.As(err, &c) || c.Step != step || !errors.Is(err, why) {
+		t.Errorf("got error %v, want one that was cancelled, %s, because %v", err, step, why)
+	}
 }
 
 // wantCounts checks the states of the pool's workers, given like "idle 1, leased 2"; those not named must be 0.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"charmer/workerproc"
 )
 
 // check is called between any two actions, with every goroutine at rest.
@@ -101,9 +103,10 @@ func (m *model) checkCleanliness(t *rapid.T) {
 	}
 	for _, w := range m.f.started() {
 		holder := ""
-		for _, c := range w.calls {
+		calls := slices.DeleteFunc(slices.Clone(w.calls), func(c workerproc.Call) bool { return strings.HasPrefix(c.RequestID, "b") })
+		for _, c := range calls { // and broadcasts, which are of nobody
 			lease := leaseOf[c.RequestID]
-			if fresh[c.RequestID] && len(w.calls) > 1 {
+			if fresh[c.RequestID] && len(calls) > 1 {
 				t.Errorf("worker %d ran a fresh call and others", w.id)
 			}
 			if holder != "" && lease != holder && c.SessionID == "" && !m.p.cfg.LeaseReuse {
@@ -140,11 +143,20 @@ func (m *model) checkMembersLocked(t *rapid.T) {
 		if n > 1 || (rests && n == 0) || (n == 1 && (w.state != StateIdle || w.session != nil)) {
 			t.Errorf("worker %d, %s, is %d times among the idle", w.id, w.state, n)
 		}
-		if w.running != nil && w.state != StateBusy && w.state != StateLeased {
+		if len(w.running) > 0 && w.state != StateBusy && w.state != StateLeased {
 			t.Errorf("worker %d runs a call and is %s", w.id, w.state)
 		}
-		if w.state == StateBusy && w.running == nil && !w.standsBy {
+		if w.state == StateBusy && len(w.running) == 0 && !w.standsBy {
 			t.Errorf("worker %d is busy with nothing", w.id)
+		}
+		if w.shared > 0 && (w.state == StateIdle || w.state == StateLeased || w.session != nil) {
+			t.Errorf("worker %d is shared by %d and %s", w.id, w.shared, w.state)
+		}
+		if len(w.running) > max(1, w.shared) || w.shared > 3 {
+			t.Errorf("worker %d runs %d calls for %d users", w.id, len(w.running), w.shared)
+		}
+		if b := p.behindLocked(w); b != nil && (w.state == StateSpare || w.session == nil && w.state == StateIdle && w.worker.Healthy()) {
+			t.Errorf("worker %d is %s, and has not run broadcast %d", w.id, w.state, b.seq)
 		}
 		if w.worker == nil && w.state != StateStarting {
 			t.Errorf("worker %d has no process and is %s", w.id, w.state)
@@ -277,7 +289,8 @@ func (m *model) checkSizeLocked(t *rapid.T) {
 	if have < p.targetLocked() && starting == 0 && p.starts.failures == 0 {
 		t.Errorf("%d workers are wanted, there are %d, and none is starting", p.targetLocked(), have)
 	}
-	if have < p.targetLocked() && starting == 0 && p.starts.failures > 0 && !time.Now().Before(p.starts.retryAt) {
+	attempt := p.censusLocked().attempts > 0 // the end of which plans the next, also if it is that of a spare
+	if have < p.targetLocked() && starting == 0 && !attempt && p.starts.failures > 0 && !time.Now().Before(p.starts.retryAt) {
 		t.Errorf("%d workers are wanted, there are %d, and no attempt is planned", p.targetLocked(), have)
 	}
 	if limit := 2*p.cfg.StartParallelism + 1; attempts > 0 && m.f.maxStarting > limit { // of the pool, of sessions, of a reload
@@ -331,7 +344,7 @@ func waitsForOwner(w *member) bool { return w.state == StateSpare && w.worker.He
 // checkSparesLocked: spares belong to nobody, and there are as many as there should be. Each fresh call has a place.
 func (m *model) checkSparesLocked(t *rapid.T) {
 	p := m.p
-	n, fresh, places := 0, 0, p.vacant
+	n, catchUps, fresh, places := 0, 0, 0, p.vacant
 	for _, w := range p.members {
 		if w.standsBy {
 			places++
@@ -341,16 +354,19 @@ func (m *model) checkSparesLocked(t *rapid.T) {
 		}
 	}
 	for _, w := range p.aside {
-		if w.session != nil || w.lease != nil || w.spare == (w.freshCall != nil) || (w.spare && w.running != nil) || p.members[w.id] != nil || slices.Contains(p.idle, w) {
+		if w.session != nil || w.lease != nil || w.spare == (w.freshCall != nil) || (w.spare && len(w.running) > 0 && !w.catchesUp) || p.members[w.id] != nil || slices.Contains(p.idle, w) {
 			t.Errorf("worker %d, %s, is aside and has an owner", w.id, w.state)
 		}
 		if w.spare && w.state != StateStopping && !w.retiring {
 			n++
 		}
+		if w.spare && w.catchesUp {
+			catchUps++ // which may be too many, and stop after it
+		}
 		if w.state == StateSpare && w.generation != p.current {
 			t.Errorf("spare %d is of generation %d, not %d", w.id, w.generation, p.current)
 		}
-		if w.freshCall != nil && w.state != StateStopping {
+		if w.freshCall != nil && w.state != StateStopping && (w.worker != nil || w.ctx.Err() == nil) { // and was not given up while it starts
 			fresh++
 		}
 	}
@@ -361,7 +377,7 @@ func (m *model) checkSparesLocked(t *rapid.T) {
 	}
 	c := p.censusLocked()
 	settled := p.starts.failures == 0 && c.starting == 0 && c.have == p.targetLocked()
-	if tooMany := n > p.spares && c.attempts == 0; tooMany || (settled && n < p.spares && !p.draining && (!p.cfg.Lazy || p.everReadyLocked())) {
+	if tooMany := n-catchUps > p.spares && c.attempts == 0; tooMany || (settled && n < p.spares && !p.draining && (!p.cfg.Lazy || p.everReadyLocked())) {
 		t.Errorf("%d spares, there should be %d", n, p.spares)
 	}
 }

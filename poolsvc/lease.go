@@ -44,7 +44,9 @@ func (p *Pool) Checkout(ctx context.Context, req CheckoutRequest) (LeaseInfo, er
 	var ref *SessionRef
 	var err error
 	if req.SessionID == "" {
-		m, err = p.acquire(ctx, true, "", limit)
+		var g grant
+		g, err = p.acquire(ctx, true, "", limit)
+		m = g.m
 	} else {
 		m, ref, err = p.acquireSession(ctx, sessionUse{id: req.SessionID, by: req.By, reopen: true, lease: true, limit: limit})
 	}
@@ -117,6 +119,7 @@ func (p *Pool) leaseLocked(id string) (*lease, error) {
 func (p *Pool) expireLeaseLocked(l *lease) {
 	p.counts.leasesExpired++
 	p.cfg.Log.Info("lease expired", "worker", l.m.id, "pid", l.m.pid)
+	l.m.endCallsLocked(errLeaseOver)
 	p.endLeaseLocked(l, "its time was up", nil)
 }
 

@@ -26,18 +26,19 @@ type ExitReason string
 
 // The reasons.
 const (
-	ExitCrash    ExitReason = "crash"    // ended by itself with an exit code
-	ExitSignal   ExitReason = "signal"   // killed by a signal that charmer did not send
-	ExitOOM      ExitReason = "oom"      // killed while the kernel ran out of memory
-	ExitProtocol ExitReason = "protocol" // broke the protocol
-	ExitTimeout  ExitReason = "timeout"  // a call ran out of time
-	ExitExiting  ExitReason = "exiting"  // a command asked for it: sys.exit
-	ExitRecycle  ExitReason = "recycle"  // replaced on request
-	ExitSession  ExitReason = "session"  // its session ended or expired
-	ExitLease    ExitReason = "lease"    // replaced after a lease that ran calls in it
-	ExitFresh    ExitReason = "fresh"    // its one call is done
-	ExitSpare    ExitReason = "spare"    // a spare that is not needed any more
-	ExitShutdown ExitReason = "shutdown"
+	ExitCrash     ExitReason = "crash"     // ended by itself with an exit code
+	ExitSignal    ExitReason = "signal"    // killed by a signal that charmer did not send
+	ExitOOM       ExitReason = "oom"       // killed while the kernel ran out of memory
+	ExitProtocol  ExitReason = "protocol"  // broke the protocol
+	ExitTimeout   ExitReason = "timeout"   // a call ran out of time, and could not be cancelled
+	ExitCancelled ExitReason = "cancelled" // a call was to end, and could not be cancelled
+	ExitExiting   ExitReason = "exiting"   // a command asked for it: sys.exit
+	ExitRecycle   ExitReason = "recycle"   // replaced on request
+	ExitSession   ExitReason = "session"   // its session ended or expired
+	ExitLease     ExitReason = "lease"     // replaced after a lease that ran calls in it
+	ExitFresh     ExitReason = "fresh"     // its one call is done
+	ExitSpare     ExitReason = "spare"     // a spare that is not needed any more
+	ExitShutdown  ExitReason = "shutdown"
 
 	ExitReload      ExitReason = "reload"       // replaced by one that runs newer code
 	ExitMaxRequests ExitReason = "max_requests" // replaced after so many calls
@@ -47,7 +48,7 @@ const (
 )
 
 // ExitReasons lists all reasons.
-var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitExiting, ExitRecycle, ExitSession, ExitLease, ExitFresh,
+var exitReasons = []ExitReason{ExitCrash, ExitSignal, ExitOOM, ExitProtocol, ExitTimeout, ExitCancelled, ExitExiting, ExitRecycle, ExitSession, ExitLease, ExitFresh,
 	ExitSpare, ExitShutdown, ExitReload, ExitMaxRequests, ExitMaxAge, ExitMaxMemory, ExitIdle}
 
 // member is one worker: of the pool, of a session, of a fresh call, or a spare. Pool.mu guards all fields but the first five.
@@ -67,18 +68,22 @@ type member struct {
 	generation int                           // of the app that it runs; fixed once its start has had its turn
 	commands   map[string]workerproc.Command // that it offers, or while it starts, that its generation did; nil if unknown
 
-	worker   Worker // nil while starting
-	state    State
-	pid      int
-	stage    string    // what it reported last while starting
-	readyAt  time.Time // zero until its owner can use it
-	uses     int       // times it was handed out
-	calls    int64     // calls answered
-	lease    *lease    // that holds it, or nil
-	running  *RunningCall
-	used     bool       // by a lease, whose calls may have left something behind
-	retiring bool       // to be stopped when it is free and replaced
-	reason   ExitReason // why it is being stopped; empty if it is not
+	worker    Worker // nil while starting
+	state     State
+	pid       int
+	stage     string       // what it reported last while starting
+	readyAt   time.Time    // zero until its owner can use it
+	uses      int          // times it was handed out
+	calls     int64        // calls answered
+	lease     *lease       // that holds it, or nil
+	running   []*execution // the oldest first
+	busySince time.Time    // of the first of them, while there are any
+	shared    int          // uses side by side; 0 if it has at most one user, who has it for itself
+	used      bool         // by a lease, whose calls may have left something behind
+	broadcast int          // the last one that it has run; 0 for none
+	catchesUp bool         // it runs broadcasts, and nothing else
+	retiring  bool         // to be stopped when it is free and replaced
+	reason    ExitReason   // why it is being stopped; empty if it is not
 
 	idleSince time.Time  // of the last time that it became idle
 	limits    limits     // of a worker of the pool that is ready
@@ -117,11 +122,4 @@ type WorkerRef struct {
 	ID         uint64
 	PID        int
 	Generation int // of the app, from 1
-}
-
-// RunningCall is what a worker does now.
-type RunningCall struct {
-	RequestID string
-	Command   string
-	Since     time.Time
 }

@@ -3,6 +3,7 @@ package poolsvc
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,14 +15,15 @@ import (
 
 // model drives a pool with random actions, one after the other, and knows who asked for what in which order.
 type model struct {
-	f        *factory
-	p        *Pool
-	requests []*asked
-	leases   []LeaseInfo // granted, live or not
-	reloads  []*pending[ReloadResult]
-	busy     time.Duration
-	recycled bool // a worker was
-	crashed  bool // a worker was made to
+	f          *factory
+	p          *Pool
+	requests   []*asked
+	leases     []LeaseInfo // granted, live or not
+	reloads    []*pending[ReloadResult]
+	broadcasts []*pending[BroadcastInfo]
+	busy       time.Duration
+	recycled   bool // a worker was
+	crashed    bool // a worker was made to
 }
 
 // asked is a request that was begun. Its place in model.requests is the order of arrival.
@@ -62,9 +64,12 @@ func TestModel(t *testing.T) {
 				"release":   m.doRelease,
 				"end":       m.doEndSession,
 				"cancel":    m.doCancel,
+				"end call":  m.doCancelByID,
 				"crash":     m.doCrash,
 				"recycle":   m.doRecycle,
 				"reload":    m.doReload,
+				"broadcast": m.doBroadcast,
+				"forget":    m.doRemoveBroadcast,
 				"look":      m.doLook,
 				"method":    m.doChangeMethod,
 				"starts":    m.doChangeStarts,
@@ -81,6 +86,7 @@ func newModel(t *rapid.T) *model {
 	f.plan = startsIn(rapid.SampledFrom([]time.Duration{0, 0, 5 * ms, time.Second}).Draw(t, "start"))
 	f.deathLag = rapid.SampledFrom([]time.Duration{0, 3 * ms}).Draw(t, "deathLag")
 	f.offers = func(generation int) []string { return []string{fmt.Sprint("only", generation)} }
+	f.concurrency = map[string]int{"many": 3}
 	f.hooks = rapid.SampledFrom([][]string{nil, bothHooks}).Draw(t, "hooks")
 	f.usage = func(w *fakeWorker) (workerproc.Usage, error) {
 		return workerproc.Usage{Private: int64(len(w.seen()))}, nil
@@ -108,13 +114,13 @@ func newModel(t *rapid.T) *model {
 var (
 	anySession = rapid.SampledFrom([]string{"", "", "", "a", "b", "c"})
 	anyTime    = rapid.SampledFrom([]time.Duration{0, ms, 10 * ms, time.Second, 3 * time.Second})
-	anyCommand = rapid.SampledFrom([]string{"sleep", "sleep", "sleep", "echo", "raise", "crash", "garble", "exit", "only1", "only2", "only3"})
+	anyCommand = rapid.SampledFrom([]string{"sleep", "sleep", "many", "many", "defy", "echo", "raise", "crash", "garble", "exit", "only1", "only2", "only3"})
 )
 
 // request draws a call. Its id tells the workers' side which one it is.
 func (m *model) request(t *rapid.T) Request {
 	req := Request{Command: anyCommand.Draw(t, "command"), RequestID: fmt.Sprint("r", len(m.requests))}
-	if req.Command == "sleep" {
+	if slices.Contains([]string{"sleep", "many", "defy"}, req.Command) {
 		req.Args = []byte(anyTime.Draw(t, "time").String())
 	}
 	if rapid.Bool().Draw(t, "limited") {
@@ -199,6 +205,17 @@ func (m *model) doCancel(t *rapid.T) {
 	synctest.Wait()
 }
 
+// doCancelByID ends a call as an operator does, who does not wait for it.
+func (m *model) doCancelByID(t *rapid.T) {
+	if len(m.requests) == 0 {
+		t.Skip("no request")
+	}
+	gone, leave := context.WithCancel(context.Background())
+	leave()
+	_, _ = m.p.Cancel(gone, rapid.SampledFrom(m.requests).Draw(t, "request").id)
+	synctest.Wait()
+}
+
 func (m *model) doCrash(t *rapid.T) {
 	if len(m.f.started()) == 0 {
 		t.Skip("no worker")
@@ -225,6 +242,23 @@ func (m *model) doChangeMethod(t *rapid.T) {
 func (m *model) doReload(*rapid.T) {
 	m.reloads = append(m.reloads, begin(func() (ReloadResult, error) { return m.p.Reload(context.Background()) }))
 	synctest.Wait()
+}
+
+func (m *model) doBroadcast(t *rapid.T) {
+	req := m.request(t)
+	req.RequestID = fmt.Sprint("b", len(m.broadcasts))
+	m.broadcasts = append(m.broadcasts, begin(func() (BroadcastInfo, error) { return m.p.Broadcast(context.Background(), req) }))
+	synctest.Wait()
+}
+
+func (m *model) doRemoveBroadcast(t *rapid.T) {
+	all := m.p.Broadcasts()
+	if len(all) == 0 {
+		t.Skip("no broadcast")
+	}
+	if err := m.p.RemoveBroadcast(rapid.SampledFrom(all).Draw(t, "broadcast").ID); err != nil {
+		t.Error(err)
+	}
 }
 
 func (m *model) doChangeStarts(t *rapid.T) {
@@ -256,6 +290,11 @@ func (m *model) finish(t *rapid.T) {
 	for i, r := range m.reloads {
 		if !r.settled() {
 			t.Errorf("reload %d has no answer", i)
+		}
+	}
+	for i, b := range m.broadcasts {
+		if !b.settled() {
+			t.Errorf("broadcast %d has no answer", i)
 		}
 	}
 	for _, problem := range leftovers(m.p, m.f) {

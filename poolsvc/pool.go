@@ -26,30 +26,33 @@ type Pool struct {
 	wake      chan struct{} // tells the janitor that something may end sooner than it thinks
 	leaving   atomic.Bool   // not ready any more, but serving
 
-	mu       sync.Mutex // guards the fields below, and all members, leases, sessions and queues
-	lastID   uint64
-	members  map[uint64]*member // of the pool and of sessions
-	aside    map[uint64]*member // the others: spares, and of fresh calls
-	spares   int                // of them that there are to be
-	idle     []*member          // of the pool; the last one is handed out first
-	places   []place            // of the pool
-	queue    queue
-	leases   map[string]*lease
-	sessions map[string]*session
-	ended    tombs // leases that have ended
-	lost     tombs // sessions whose process died
-	commands map[string]workerproc.Command
-	current  int // generation of the workers that are started
-	reload   reloadState
-	draining bool // refuses new work
-	closed   bool
-	leased   int           // workers of the pool that leases hold
-	vacant   int           // places of fresh calls whose stand-by has died
-	active   int           // requests that wait or run
-	drained  chan struct{} // closed when draining and active is 0
-	starts   startState
-	scale    scaling
-	counts   counters
+	mu            sync.Mutex // guards the fields below, and all members, leases, sessions and queues
+	lastID        uint64
+	members       map[uint64]*member // of the pool and of sessions
+	aside         map[uint64]*member // the others: spares, and of fresh calls
+	spares        int                // of them that there are to be
+	idle          []*member          // of the pool; the last one is handed out first
+	places        []place            // of the pool
+	queue         queue
+	leases        map[string]*lease
+	sessions      map[string]*session
+	executions    map[*execution]struct{} // calls that have no answer yet
+	ended         tombs                   // leases that have ended
+	lost          tombs                   // sessions whose process died
+	commands      map[string]workerproc.Command
+	broadcasts    []*broadcast // that workers run before anything else, in this order
+	lastBroadcast int          // number of the newest
+	current       int          // generation of the workers that are started
+	reload        reloadState
+	draining      bool // refuses new work
+	closed        bool
+	leased        int           // workers of the pool that leases hold
+	vacant        int           // places of fresh calls whose stand-by has died
+	active        int           // requests that wait or run
+	drained       chan struct{} // closed when draining and active is 0
+	starts        startState
+	scale         scaling
+	counts        counters
 
 	nextSweep time.Time // of the janitor
 }
@@ -75,7 +78,7 @@ func New(cfg Config) *Pool {
 		poolSlots: make(chan struct{}, cfg.StartParallelism), ownSlots: make(chan struct{}, cfg.StartParallelism),
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 		members: map[uint64]*member{}, aside: map[uint64]*member{}, spares: max(0, cfg.Spares),
-		leases: map[string]*lease{}, sessions: map[string]*session{},
+		leases: map[string]*lease{}, sessions: map[string]*session{}, executions: map[*execution]struct{}{},
 		ended: newTombs(), lost: newTombs(), current: 1, reload: reloadState{tried: 1}, counts: newCounters(),
 	}
 	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}
@@ -94,24 +97,24 @@ func New(cfg Config) *Pool {
 
 // acquire takes a worker of the pool for the caller, waiting at most limit for one. The error is a *RefusedError or
 // ErrClientGone. The caller gives the worker back with release. A call says what command it is for; a lease does not know.
-func (p *Pool) acquire(ctx context.Context, forLease bool, command string, limit time.Duration) (*member, error) {
+func (p *Pool) acquire(ctx context.Context, forLease bool, command string, limit time.Duration) (grant, error) {
 	began := time.Now()
 	p.mu.Lock()
 	if err := p.admitLocked(); err != nil {
 		p.counts.checkout(err, 0)
 		p.mu.Unlock()
-		return nil, err
+		return grant{}, err
 	}
-	if m := p.takeIdleLocked(forLease, command); m != nil {
+	if g := p.takeLocked(forLease, command); g.m != nil {
 		p.counts.checkout(nil, 0)
 		p.mu.Unlock()
-		return m, nil
+		return g, nil
 	}
 	if err := p.mayWaitLocked(); err != nil {
 		p.leaveLocked()
 		p.counts.checkout(err, 0)
 		p.mu.Unlock()
-		return nil, err
+		return grant{}, err
 	}
 	w := p.queue.push(ctx, forLease, command)
 	p.fillLocked()
@@ -126,7 +129,7 @@ func (p *Pool) acquire(ctx context.Context, forLease bool, command string, limit
 		p.leaveLocked()
 	}
 	p.counts.checkout(err, waited)
-	return g.m, err
+	return g, err
 }
 
 // admitLocked counts the caller as active unless the pool takes no new work.
@@ -170,6 +173,23 @@ func (p *Pool) explainLocked(err error, waited time.Duration) error {
 	}
 }
 
+// takeLocked hands out a worker, or a place beside other calls in one, to somebody who need not wait.
+func (p *Pool) takeLocked(forLease bool, command string) grant {
+	m := p.takeIdleLocked(forLease, command)
+	switch {
+	case forLease:
+		return grant{m: m}
+	case m == nil:
+		m = p.takeSharedLocked(command)
+		return grant{m: m, shared: m != nil}
+	case m.roomLocked(command, 0):
+		m.shared = 1
+		return grant{m: m, shared: true}
+	default:
+		return grant{m: m}
+	}
+}
+
 // takeIdleLocked hands out the worker that was idle for the shortest time, of those that command fits, or returns nil.
 func (p *Pool) takeIdleLocked(forLease bool, command string) *member {
 	if forLease && p.leased >= p.cfg.LeaseLimit {
@@ -210,11 +230,11 @@ func (p *Pool) setStateLocked(m *member, state State) {
 	m.state = state
 }
 
-// release takes m back from a request that acquire admitted.
-func (p *Pool) release(m *member) {
+// release takes m, or a place in it, back from a request that acquire admitted.
+func (p *Pool) release(m *member, shared bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.offerLocked(m)
+	p.takeBackLocked(m, shared)
 	p.leaveLocked()
 }
 
@@ -237,6 +257,15 @@ func (p *Pool) offerLocked(m *member) {
 		return
 	case m.freshCall != nil:
 		p.offerFreshLocked(m)
+		return
+	case p.behindLocked(m) != nil && !(m.used && !p.cfg.LeaseReuse):
+		p.setStateLocked(m, StateBusy)
+		if !m.catchesUp {
+			m.catchesUp = true
+			p.wg.Go(func() { p.catchUp(m) }) // ends with the calls
+		}
+		p.offerIdleLocked()
+		p.fillLocked()
 		return
 	case m.spare:
 		p.setStateLocked(m, StateSpare)
@@ -263,8 +292,7 @@ func (p *Pool) offerLocked(m *member) {
 		return
 	}
 	if w := p.queue.pop(p.leased < p.cfg.LeaseLimit, p.fits(m)); w != nil {
-		p.handOutLocked(m, w.lease)
-		w.granted <- grant{m: m}
+		p.giveLocked(m, w)
 		return
 	}
 	m.idleSince = time.Now()
@@ -311,87 +339,6 @@ func (p *Pool) removeIdleLocked(m *member) {
 		if idle == m {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)
 			return
-		}
-	}
-}
-
-// Leave makes the pool report that it is not ready, while it goes on serving.
-func (p *Pool) Leave() { p.leaving.Store(true) }
-
-// Leaving reports whether Leave was called, or Drain or Close. It takes no lock.
-func (p *Pool) Leaving() bool { return p.leaving.Load() }
-
-// Drain refuses new work and waits until the work that was accepted is done, or ctx ends. It returns how many requests
-// were left then.
-func (p *Pool) Drain(ctx context.Context) int {
-	p.Leave()
-	p.mu.Lock()
-	if !p.draining {
-		p.draining = true
-		if p.active == 0 {
-			close(p.drained)
-		}
-		p.fillLocked() // for those who wait: the pool grows no more by their waiting
-	}
-	p.mu.Unlock()
-	select {
-	case <-p.drained:
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.active
-}
-
-// Close stops all workers, idle ones in good order and busy ones at once, and returns when every process and goroutine
-// of the pool has ended. When ctx ends, the idle ones are killed too. It is called once.
-func (p *Pool) Close(ctx context.Context) {
-	p.Leave()
-	p.mu.Lock()
-	p.closed = true
-	if !p.draining {
-		p.draining = true
-		if p.active == 0 {
-			close(p.drained)
-		}
-	}
-	if p.starts.retry != nil {
-		p.starts.retry.Stop()
-	}
-	if p.scale.look != nil {
-		p.scale.look.Stop()
-	}
-	p.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
-	for id, s := range p.sessions {
-		s.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
-		delete(p.sessions, id) // ended, not lost
-	}
-	for m := range p.everyoneLocked() {
-		if m.freshCall != nil {
-			m.freshCall.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
-		}
-		switch {
-		case m.worker == nil: // its start goroutine sees p.closed
-		case m.running != nil:
-			m.reason = ExitShutdown
-			m.worker.Kill()
-		default:
-			p.stopLocked(m, ExitShutdown)
-		}
-	}
-	p.mu.Unlock()
-	p.cancel()
-	defer context.AfterFunc(ctx, p.killAll)()
-	p.wg.Wait()
-}
-
-// killAll kills every worker that lives.
-func (p *Pool) killAll() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for m := range p.everyoneLocked() {
-		if m.worker != nil {
-			m.worker.Kill()
 		}
 	}
 }

@@ -20,9 +20,10 @@ type waiter struct {
 
 // grant settles a waiter: a member that is its own now, or the error that ends its wait.
 type grant struct {
-	m     *member
-	fresh bool // first use of a session
-	err   error
+	m      *member
+	fresh  bool // first use of a session
+	shared bool // others use the member beside this one
+	err    error
 }
 
 // queue is a first-in, first-out line of waiters. Pool.mu guards it.
@@ -62,6 +63,23 @@ func (q *queue) pop(leases bool, fits func(command string) bool) *waiter {
 		w := e.Value.(*waiter)
 		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.command)) {
 			continue
+		}
+		q.remove(w)
+		return w
+	}
+	return nil
+}
+
+// popShared is pop for a place beside other calls: it takes the oldest waiter that may be served, if room says that it may
+// have such a place. One that may not holds up those behind it.
+func (q *queue) popShared(leases bool, fits, room func(command string) bool) *waiter {
+	for e := q.waiters.Front(); e != nil; e = e.Next() {
+		w := e.Value.(*waiter)
+		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.command)) {
+			continue
+		}
+		if w.lease || !room(w.command) {
+			return nil
 		}
 		q.remove(w)
 		return w
@@ -126,7 +144,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, limit time.Duration) (grant
 	case <-timer.C:
 		cause = ErrCheckoutTimeout
 	case <-ctx.Done():
-		cause = ErrClientGone
+		cause = whyEnded(ctx)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -138,7 +156,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, limit time.Duration) (grant
 		if g.fresh {
 			g.m.session.fresh = true
 		}
-		p.offerLocked(g.m)
+		p.takeBackLocked(g.m, g.shared)
 	}
 	return grant{}, cause
 }

@@ -40,3 +40,18 @@ func (w *fakeWorker) Usage() (workerproc.Usage, error) {
 		return workerproc.Usage{RSS: int64(w.id), CPU: time.Second}, nil
 	}
 }
+
+// seen returns the calls that the worker was given, hooks included, as "command" or "command state".
+func (w *fakeWorker) seen() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, c := range w.calls {
+		if c.SessionState != "" {
+			out = append(out, c.Command+" "+c.SessionState)
+		} else {
+			out = append(out, c.Command)
+		}
+	}
+	return out
+}

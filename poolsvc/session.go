@@ -178,7 +178,7 @@ func (p *Pool) begunLocked(m *member, err error) {
 
 // runHook runs a hook of the session that owns m. The error is a *CallError.
 func (p *Pool) runHook(m *member, hook, state string, by RequestRef, limit time.Duration) error {
-	_, err := m.worker.Call(&workerproc.Call{Command: hook, Hook: true, RequestID: by.ID, Traceparent: by.Traceparent,
+	_, err := m.worker.Call(context.Background(), &workerproc.Call{Command: hook, Hook: true, RequestID: by.ID, Traceparent: by.Traceparent,
 		SessionID: m.session.id, SessionState: state, Deadline: time.Now().Add(limit)})
 	if err == nil {
 		return nil
@@ -227,7 +227,7 @@ func (p *Pool) loseSessionLocked(s *session, end *Ended, exit workerproc.Exit) {
 	s.queue.fail(gone)
 }
 
-// EndSession ends a session, after the call that runs in it if there is one. Requests that wait for it are refused with
+// EndSession ends a session, and the call that runs in it if there is one. Requests that wait for it are refused with
 // ErrSessionNotFound. Ending a lost session forgets that it was lost. The error is ErrSessionNotFound.
 func (p *Pool) EndSession(id string) error {
 	p.mu.Lock()
@@ -252,6 +252,7 @@ func (p *Pool) endSessionLocked(s *session, err error) {
 	s.over = true
 	s.queue.fail(err)
 	m := s.m
+	m.endCallsLocked(errSessionEnded)
 	if m.readyAt.IsZero() {
 		m.cancel()
 		return // should it come up all the same, its start goroutine offers it, and offerSessionLocked stops it

@@ -40,7 +40,7 @@ func TestEndedSessionStopsItsWorkerAndFreesItsName(t *testing.T) {
 	})
 }
 
-func TestEndOfABusySessionLetsTheCallFinishAndRefusesWhoWaits(t *testing.T) {
+func TestEndOfABusySessionEndsItsCallAndRefusesWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
@@ -56,8 +56,8 @@ func TestEndOfABusySessionLetsTheCallFinishAndRefusesWhoWaits(t *testing.T) {
 		}
 		fresh := execute(p, in("u1", echo)).must(t) // the name is free already
 		equal(t, "worker of the new session", fresh.Worker.ID, 4)
-		advance(time.Second)
-		equal(t, "worker of the old one", running.must(t).Worker.ID, 3)
+		_, err := running.wait()
+		cancelled(t, err, errSessionEnded, workerproc.StepCancelled)
 		if !f.worker(3).dead() || f.worker(4).dead() {
 			t.Error("the wrong worker was stopped")
 		}
@@ -143,15 +143,16 @@ func TestEndOfALeasedSessionEndsTheLease(t *testing.T) {
 	})
 }
 
-func TestEndOfALeasedSessionLetsTheRunningCallFinish(t *testing.T) {
+func TestEndOfALeasedSessionEndsTheRunningCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		p := warmPool(t, f)
 		l := checkout(p, CheckoutRequest{SessionID: "u1"}).must(t)
 		call := execute(p, on(l, sleeper(time.Second)))
 		_ = p.EndSession("u1")
-		advance(time.Second)
-		call.must(t)
+		_, err := call.wait()
+		cancelled(t, err, errSessionEnded, workerproc.StepCancelled)
+		synctest.Wait()
 		if !f.worker(l.Worker.ID).dead() {
 			t.Error("the worker lives on")
 		}
@@ -195,7 +196,7 @@ func slowStartHook(d time.Duration) *factory {
 	f.hooks = bothHooks
 	f.hook = func(w *fakeWorker, c *workerproc.Call) error {
 		if c.Command == hookSessionStart {
-			return w.take(c, d)
+			return w.take(context.Background(), c, d)
 		}
 		return nil
 	}
@@ -286,7 +287,7 @@ func TestEndHookThatHangsIsBoundedByTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		f.hooks = []string{hookSessionEnd}
-		f.hook = func(w *fakeWorker, c *workerproc.Call) error { return w.take(c, time.Hour) }
+		f.hook = func(w *fakeWorker, c *workerproc.Call) error { return w.take(context.Background(), c, time.Hour) }
 		p := warmPool(t, f)
 		execute(p, in("u1", echo)).must(t)
 		_ = p.EndSession("u1")

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"charmer/workerproc"
 )
 
 func TestSessionIsCreatedByItsFirstCallAndKeepsItsWorker(t *testing.T) {
@@ -231,14 +233,14 @@ func TestSessionEndsWithItsLifetimeEvenIfUsed(t *testing.T) {
 			execute(p, in("u1", echo)).must(t)
 			advance(time.Second)
 		}
-		last := execute(p, in("u1", sleeper(5*time.Second))) // may finish
+		last := execute(p, in("u1", sleeper(5*time.Second)))
 		waiter := execute(p, in("u1", echo))
 		advance(time.Second)
 		_, err := waiter.wait()
 		equal(t, "error of who waited", err, error(ErrSessionNotFound))
 		equal(t, "sessions", len(p.Stats().Sessions), 0)
-		advance(4 * time.Second)
-		last.must(t)
+		_, err = last.wait()
+		cancelled(t, err, errSessionEnded, workerproc.StepCancelled)
 		equal(t, "exits for sessions", p.Stats().Counts.Exits[ExitSession], 1)
 	})
 }

@@ -1,6 +1,7 @@
 package poolsvc
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -203,7 +204,7 @@ func TestSessionThatEndsWhileItsSpareRunsTheHookStopsTheWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		f.hooks = bothHooks
-		f.hook = startHook(func(w *fakeWorker, c *workerproc.Call) error { return w.take(c, time.Second) })
+		f.hook = startHook(func(w *fakeWorker, c *workerproc.Call) error { return w.take(context.Background(), c, time.Second) })
 		p := warmPool(t, f, workers(1), spares(1))
 		call := execute(p, in("u1", echo))
 		equal(t, "state", p.Stats().Sessions[0].State, StateStarting)
@@ -242,7 +243,7 @@ func TestCloseWhileASpareRunsTheHookLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
 		f.hooks = bothHooks
-		f.hook = startHook(func(w *fakeWorker, c *workerproc.Call) error { return w.take(c, time.Second) })
+		f.hook = startHook(func(w *fakeWorker, c *workerproc.Call) error { return w.take(context.Background(), c, time.Second) })
 		p := warmPool(t, f, workers(1), spares(2)) // newPool closes it
 		execute(p, in("u1", echo))
 		equal(t, "state", p.Stats().Sessions[0].State, StateStarting)

@@ -12,7 +12,7 @@ type StackInfo struct {
 	Stage   string // while starting
 	Stack   string // text, one line for each frame
 	TakenAt time.Time
-	Running *RunningCall // that ran then, or nil
+	Running []RunningCall // what ran then
 }
 
 // stackRequest is a stack that is being taken. Whoever asks for the same worker's meanwhile shares it.
@@ -51,10 +51,7 @@ func (m *member) stackInfoLocked() StackInfo {
 	if m.worker == nil {
 		out.Stage = m.stage
 	}
-	if m.running != nil {
-		running := *m.running
-		out.Running = &running
-	}
+	out.Running = m.runningLocked()
 	return out
 }
 

@@ -63,9 +63,9 @@ type WorkerInfo struct {
 	StartMethod    string        // "fork" or "exec"; empty while starting
 	Calls          int64
 	SessionID      string
-	LeaseExpiresAt time.Time // zero unless leased
-	Running        *RunningCall
-	Replaces       *Ended // how the worker ended in whose place it is, or nil
+	LeaseExpiresAt time.Time     // zero unless leased
+	Running        []RunningCall // the oldest first
+	Replaces       *Ended        // how the worker ended in whose place it is, or nil
 }
 
 // Stats returns the snapshot.
@@ -94,8 +94,8 @@ func (p *Pool) Stats() Stats {
 		case m.pooled():
 			s.Workers.add(m.state)
 		}
-		if m.running != nil {
-			s.Counts.Busy += now.Sub(m.running.Since)
+		if len(m.running) > 0 {
+			s.Counts.Busy += now.Sub(m.busySince)
 		}
 	}
 	up := s.Workers.Idle + s.Workers.Busy + s.Workers.Leased
@@ -137,10 +137,7 @@ func (m *member) infoLocked() WorkerInfo {
 	if m.lease != nil {
 		info.LeaseExpiresAt = m.lease.expiresAt
 	}
-	if m.running != nil {
-		running := *m.running
-		info.Running = &running
-	}
+	info.Running = m.runningLocked()
 	return info
 }
 

@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"context"
 	"os/exec"
 	"strconv"
 	"sync"
@@ -44,7 +45,7 @@ func benchmarkCalls(b *testing.B, w *Worker, callers int) {
 		wg.Go(func() {
 			for left.Add(-1) >= 0 {
 				c := &Call{Command: "echo", Args: args, RequestID: "r-1", Deadline: deadline}
-				if _, err := w.Call(c); err != nil {
+				if _, err := w.Call(context.Background(), c); err != nil {
 					b.Error(err)
 					return
 				}
@@ -69,7 +70,7 @@ func BenchmarkLargeCall(b *testing.B) {
 			b.SetBytes(int64(len(args)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := w.Call(&Call{Command: "echo", Args: args, Deadline: time.Now().Add(patience)}); err != nil {
+				if _, err := w.Call(context.Background(), &Call{Command: "echo", Args: args, Deadline: time.Now().Add(patience)}); err != nil {
 					b.Fatal(err)
 				}
 			}

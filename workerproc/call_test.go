@@ -2,6 +2,7 @@ package workerproc
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func TestCallCarriesAllThatItsEnvelopeNames(t *testing.T) {
 		"session_end": {Command: "session_end", Hook: true, RequestID: "r-2", SessionID: "s", SessionState: "resumed"},
 	} {
 		c.Deadline = time.Now().Add(patience)
-		reply, err := w.Call(c)
+		reply, err := w.Call(context.Background(), c)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -147,7 +148,7 @@ func TestErrorReplyLeavesTheWorkerHealthy(t *testing.T) {
 	for command, tt := range tests {
 		want := want
 		tt.fill(&want)
-		reply, err := w.Call(call(command, ""))
+		reply, err := w.Call(context.Background(), call(command, ""))
 		var got *CommandError
 		if !errors.As(err, &got) || reply.Result != nil {
 			t.Fatalf("%s: %s and %v, want a *CommandError", command, reply.Result, err)
@@ -173,7 +174,7 @@ func TestLargestArgumentsAndResultsPass(t *testing.T) {
 	if got := mustCall(t, w, "echo", args); got != args {
 		t.Errorf("echo of %d bytes has %d", len(args), len(got))
 	}
-	_, err := w.Call(call("echo", args+" "))
+	_, err := w.Call(context.Background(), call("echo", args+" "))
 	var large *TooLargeError
 	if !errors.As(err, &large) || large.Limit != limit {
 		t.Errorf("one byte more: %v, want a *TooLargeError with limit %d", err, limit)
@@ -191,7 +192,7 @@ func TestManyCallsAtOnceGetTheirOwnAnswers(t *testing.T) {
 		wg.Go(func() {
 			for i := range each {
 				args := fmt.Appendf(nil, `{"caller":%d,"call":%d,"fill":"%s"}`, c, i, strings.Repeat("x", i*300))
-				reply, err := w.Call(call("echo", string(args)))
+				reply, err := w.Call(context.Background(), call("echo", string(args)))
 				if err != nil || !bytes.Equal(reply.Result, args) {
 					t.Errorf("caller %d, call %d: %v and %.80q", c, i, err, reply.Result)
 				}

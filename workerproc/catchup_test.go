@@ -53,7 +53,7 @@ func expireHeld(t *testing.T, log heldLog, w *Worker, command string, dies bool)
 		return w.dead == dies
 	})
 	expired := make(chan struct{})
-	go func() { w.expire(open); close(expired) }() // ends with the call
+	go func() { w.end(open, errDeadline); close(expired) }() // ends with the call
 	awaitCatchUp(t, w)
 	close(log.open)
 	receive(t, expired, "the timer")
@@ -94,7 +94,7 @@ func TestADeathIsNoTimeoutThoughTheTimerFiresToo(t *testing.T) {
 
 func TestAWorkerThatSendsOnAndOnRunsOutOfTime(t *testing.T) {
 	w := spawnFake(t, "good")
-	_, err := w.Call(hasty("log-on", ""))
+	_, err := w.Call(context.Background(), hasty("log-on", ""))
 	wantTimeout(t, w, err, "")
 }
 

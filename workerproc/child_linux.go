@@ -2,6 +2,7 @@ package workerproc
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -48,7 +49,19 @@ func newPidfd(fd int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
 
-// controlPair makes the socket between this process and a zygote, in which packets keep their bounds.
+// errNoPackets is the error of controlPair where the system has no sockets that keep the bounds of packets.
+var errNoPackets = errors.ErrUnsupported
+
+// interrupt sends sig to the main thread of the process: another would not wake it from a system call.
+func (c *child) interrupt(sig syscall.Signal) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.reaped {
+		_ = unix.Tgkill(c.pid, c.pid, sig) // the only possible error is that nobody is left
+	}
+}
+
+// controlPair makes the socket between this process and a zygote or a worker, in which packets keep their bounds.
 func controlPair() (ours, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

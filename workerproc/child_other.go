@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"syscall"
 )
 
 // fionread asks how many bytes wait in a pipe.
@@ -13,6 +14,11 @@ const fionread = 0x4004667f // FIONREAD
 
 // Process descriptors, packets on local sockets and subreapers are Linux's. Without them workers are exec'ed, and the end
 // of one is noticed by waiting for it.
+
+var errNoPackets = errors.ErrUnsupported
+
+// interrupt sends sig to the process, whichever thread that may interrupt.
+func (c *child) interrupt(sig syscall.Signal) { c.signal(sig) }
 
 func awaitDeath(*exec.Cmd) error                      { return errors.ErrUnsupported }
 func awaitPidfd(*os.File) error                       { return errors.ErrUnsupported }

@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -143,11 +144,11 @@ names = ('RLIMIT_DATA', 'RLIMIT_CPU', 'RLIMIT_NOFILE', 'RLIMIT_NPROC')
 status = dict(line.split(':\t') for line in open('/proc/self/status').read().splitlines())
 raise ValueError(([r.getrlimit(getattr(r, n)) for n in names], os.nice(0), os.sched_getaffinity(0), status['NoNewPrivs']))`
 		want := fmt.Sprintf("ValueError: ([(1073741824, 1073741824), (1000, 1001), (50, 50), (5000, 5000)], 7, {%d}, '1')", allowedCPU(t))
-		if _, err := w.Call(call("run", fmt.Sprintf(`{"source":%q}`, source))); err == nil || err.Error() != want {
+		if _, err := w.Call(context.Background(), call("run", fmt.Sprintf(`{"source":%q}`, source))); err == nil || err.Error() != want {
 			t.Errorf("it says %v, want %s", err, want)
 		}
 		var raised *CommandError
-		if _, err := w.Call(call("big", `{"size":2147483648}`)); !errors.As(err, &raised) || raised.Limit != LimitMemory || !strings.Contains(raised.Hint, "1024MiB") {
+		if _, err := w.Call(context.Background(), call("big", `{"size":2147483648}`)); !errors.As(err, &raised) || raised.Limit != LimitMemory || !strings.Contains(raised.Hint, "1024MiB") {
 			t.Errorf("beyond its memory it says %+v, want the limit", err)
 		}
 		if preload != (w.method == methodFork) {
@@ -221,11 +222,11 @@ func testWorkersOfAnotherUser(t *testing.T, preload bool) {
 	w := spawnFrom(t, s, 1)
 	const report = `{"source":"import os\nraise ValueError((os.getresuid(), os.getresgid(), os.getgroups(), os.environ['HOME']))"}`
 	want := fmt.Sprintf(`ValueError: ((%[1]d, %[1]d, %[1]d), (%[1]d, %[1]d, %[1]d), [%[1]d], '/')`, stranger)
-	if _, err := w.Call(call("run", report)); err == nil || err.Error() != want {
+	if _, err := w.Call(context.Background(), call("run", report)); err == nil || err.Error() != want {
 		t.Errorf("it says %v, want %s", err, want)
 	}
 	// The kernel lets only the owner of a pipe open it anew.
-	if _, err := w.Call(call("run", `{"source":"for fd in 1, 2, 6: open('/proc/self/fd/%d' % fd, 'r' if fd == 6 else 'w').close()"}`)); err != nil {
+	if _, err := w.Call(context.Background(), call("run", `{"source":"for fd in 1, 2, 6: open('/proc/self/fd/%d' % fd, 'r' if fd == 6 else 'w').close()"}`)); err != nil {
 		t.Errorf("its pipes: %v", err)
 	}
 	child, err := strconv.Atoi(mustCall(t, w, "breed", `{}`))

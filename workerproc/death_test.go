@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"syscall"
@@ -27,9 +28,11 @@ func TestBreachOfTheProtocolEndsTheWorker(t *testing.T) {
 		{"unknown-kind", "0x7f with id 1 after READY", killed},
 		{"send-call", "CALL with id 1 after READY", killed},
 		{"send-ready", "READY with id 0 after READY", killed},
-		{"send-progress", "PROGRESS with id 0 after READY", killed},
-		{"send-pong", "PONG with id 0 after READY", killed},
-		{"send-chunk", "CHUNK with id 1 after READY", killed},
+		{"send-progress", "PROGRESS with id 0, of a call that is not open", killed},
+		{"send-pong", "PONG with id 0, the last PING had 0", killed},
+		{"send-chunk", "CHUNK of call 1, which has no credit for it", killed},
+		{"give-up", "call 1 was given up, and nobody had cancelled it", killed},
+		{"late-progress", "PROGRESS with id 2, of a call that is not open", killed},
 		{"not-json", `body of RESULT is not JSON: "{\"a\":NaN}"`, killed},
 		{"bad-utf8", `body of RESULT is not JSON: "\"\xff\xfe\""`, killed},
 		{"no-body", `body of RESULT is not JSON: ""`, killed},
@@ -44,7 +47,7 @@ func TestBreachOfTheProtocolEndsTheWorker(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.command, func(t *testing.T) {
 			w := spawnFake(t, "good")
-			_, err := w.Call(call(tt.command, ""))
+			_, err := w.Call(context.Background(), call(tt.command, ""))
 			var broke *ProtocolError
 			if !errors.As(err, &broke) {
 				t.Fatalf("error = %#v, want a *ProtocolError", err)
@@ -77,7 +80,7 @@ func TestDeathAnswersTheCall(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.command, func(t *testing.T) {
 			w := spawnFake(t, "good")
-			_, err := w.Call(call(tt.command, ""))
+			_, err := w.Call(context.Background(), call(tt.command, ""))
 			crash := wantCrash(t, err, true)
 			tt.want.Cause = CauseCrash
 			checkExit(t, w, crash.Exit, tt.want)
@@ -111,7 +114,7 @@ func checkExit(t *testing.T, w *Worker, got, want Exit) {
 	if w.Healthy() {
 		t.Error("healthy though dead")
 	}
-	_, err := w.Call(call("echo", ""))
+	_, err := w.Call(context.Background(), call("echo", ""))
 	if crash := wantCrash(t, err, false); crash != nil {
 		if diff := cmp.Diff(got, crash.Exit); diff != "" {
 			t.Errorf("exit in the next call (-want +got):\n%s", diff)
@@ -189,13 +192,13 @@ func TestCallToAWorkerThatDiedIdleHasNotStarted(t *testing.T) {
 	if err := syscall.Kill(w.PID(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.Call(call("echo", "")) // at whatever point the death has got to
+	_, err := w.Call(context.Background(), call("echo", "")) // at whatever point the death has got to
 	crash := wantCrashOf(t, err)
 	if crash.Exit.Signal != syscall.SIGKILL || crash.Exit.Cause != CauseCrash {
 		t.Errorf("exit = %+v, want a crash by signal 9", crash.Exit)
 	}
 	awaitDone(t, w)
-	_, err = w.Call(call("echo", ""))
+	_, err = w.Call(context.Background(), call("echo", ""))
 	wantCrash(t, err, false)
 }
 
@@ -226,7 +229,7 @@ func TestKillOfTheKernelIsSuspectedOnlyIfItIsNotOurs(t *testing.T) {
 			w.mu.Lock()
 			w.oomKills = -1 // as if the kernel had killed since
 			w.mu.Unlock()
-			_, err := w.Call(call(tt.command, ""))
+			_, err := w.Call(context.Background(), call(tt.command, ""))
 			awaitDone(t, w)
 			exit := w.Exit()
 			if exit.OOMSuspected != tt.want {
@@ -241,7 +244,7 @@ func TestKillOfTheKernelIsSuspectedOnlyIfItIsNotOurs(t *testing.T) {
 
 func TestExitingIsAnAnswerAndAnEnd(t *testing.T) {
 	w := spawnFake(t, "good")
-	_, err := w.Call(call("sys-exit", ""))
+	_, err := w.Call(context.Background(), call("sys-exit", ""))
 	var failed *CommandError
 	if !errors.As(err, &failed) || failed.Type != "SystemExit" || failed.Kind != KindException {
 		t.Fatalf("error = %#v, want the SystemExit", err)

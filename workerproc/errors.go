@@ -19,6 +19,8 @@ const (
 	KindBadResult      CommandErrorKind = "bad_result"      // it returned what JSON cannot carry
 	KindInvalidArgs    CommandErrorKind = "invalid_args"    // arguments did not fit; no user code ran
 	KindUnknownCommand CommandErrorKind = "unknown_command" // no user code ran
+
+	kindCancelled CommandErrorKind = "cancelled" // is told as a CancelledError or a TimeoutError
 )
 
 // CommandError is an ERROR reply: the call has its answer and the worker is healthy.
@@ -63,14 +65,27 @@ type ProtocolError struct {
 
 func (e *ProtocolError) Error() string { return "worker broke the protocol: " + e.Detail }
 
-// TimeoutError means that the call's deadline passed and the worker was killed for it.
+// TimeoutError means that the call was ended because its deadline had passed.
 type TimeoutError struct {
-	Stack   string // stacks of all Python threads before the kill; empty if the worker gave none
-	Exit    Exit
-	Started bool // false only if the call certainly never reached the worker
+	Step    Step
+	Stack   string // where Python was: the traceback of the cancel, or before a kill the stacks of all threads; may be empty
+	Exit    Exit   // of a worker that was killed
+	Started bool   // false only if the call certainly did not begin
 }
 
 func (e *TimeoutError) Error() string { return "execution timeout" }
+
+// CancelledError means that the call was ended because somebody wanted it to.
+type CancelledError struct {
+	Why     error // the cause of the context's end
+	Step    Step
+	Stack   string // as in TimeoutError
+	Exit    Exit   // of a worker that was killed
+	Started bool   // false only if the call certainly did not begin
+}
+
+func (e *CancelledError) Error() string { return "cancelled: " + e.Why.Error() }
+func (e *CancelledError) Unwrap() error { return e.Why }
 
 // StartError means that a process did not become a worker.
 type StartError struct {
@@ -89,12 +104,13 @@ type Cause string
 
 // The causes. Whoever acts first decides: a kill for a timeout stays a timeout whatever the process does meanwhile.
 const (
-	CauseStopped  Cause = "stopped"  // asked to stop, and did or was killed after the grace
-	CauseKilled   Cause = "killed"   // Kill was called
-	CauseTimeout  Cause = "timeout"  // a call's deadline passed
-	CauseProtocol Cause = "protocol" // it broke the protocol
-	CauseExiting  Cause = "exiting"  // it announced its end (sys.exit in a command)
-	CauseCrash    Cause = "crash"    // it ended by itself
+	CauseStopped   Cause = "stopped"   // asked to stop, and did or was killed after the grace
+	CauseKilled    Cause = "killed"    // Kill was called
+	CauseTimeout   Cause = "timeout"   // a call outlived its deadline, and the grace after it
+	CauseCancelled Cause = "cancelled" // a call outlived the grace after it was cancelled
+	CauseProtocol  Cause = "protocol"  // it broke the protocol
+	CauseExiting   Cause = "exiting"   // it announced its end (sys.exit in a command)
+	CauseCrash     Cause = "crash"     // it ended by itself
 )
 
 // Exit is the evidence of how a process ended.
@@ -136,6 +152,8 @@ func (e *Exit) describe() {
 	switch e.Cause {
 	case CauseTimeout:
 		b.WriteString(" after its call ran out of time")
+	case CauseCancelled:
+		b.WriteString(" after its call was cancelled and went on")
 	case CauseProtocol:
 		b.WriteString(" after it broke the protocol")
 	case CauseKilled:

@@ -153,6 +153,8 @@ var fakeCommands = map[string]func(*fake, fakeCall){
 	"send-progress": func(f *fake, c fakeCall) { f.send(KindProgress, 0, `{"stage":"x"}`); forever() },
 	"send-pong":     func(f *fake, c fakeCall) { f.send(KindPong, 0, ``); forever() },
 	"send-chunk":    func(f *fake, c fakeCall) { f.send(KindChunk, c.id, `1`); forever() },
+	"give-up":       func(f *fake, c fakeCall) { f.send(KindError, c.id, `{"kind":"cancelled"}`); forever() },
+	"late-progress": func(f *fake, c fakeCall) { f.send(KindProgress, c.id+1, `{"fraction":1}`); forever() },
 	"not-json":      func(f *fake, c fakeCall) { f.send(KindResult, c.id, `{"a":NaN}`); forever() },
 	"bad-utf8":      func(f *fake, c fakeCall) { f.send(KindResult, c.id, "\"\xff\xfe\""); forever() },
 	"no-body":       func(f *fake, c fakeCall) { f.send(KindResult, c.id, ``); forever() },

@@ -51,9 +51,14 @@ func (f *Family) remove(pid int) {
 
 // endStrangers kills and reaps the children of this process that nobody here has started, and those of theirs that come
 // here as they die. A child in the process group of the service itself is left alone: no worker's is. One that takes its
-// time to die is reaped at the next call.
+// time to die is reaped at the next call. The kernel's list can lack one when another child is reaped while it is read, so
+// each look is two.
 func (f *Family) endStrangers() {
-	for delay := time.Millisecond; f.killStrangers() && delay < 100*time.Millisecond; delay *= 2 {
+	for delay := time.Millisecond; delay < 100*time.Millisecond; delay *= 2 {
+		first, second := f.killStrangers(), f.killStrangers()
+		if !first && !second {
+			return
+		}
 		time.Sleep(delay)
 	}
 }

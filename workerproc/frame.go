@@ -16,7 +16,6 @@ type Kind uint8
 // The kinds of frames. The high bit marks those that the worker sends.
 const (
 	KindCall     Kind = 0x01
-	KindCancel   Kind = 0x02
 	KindPing     Kind = 0x03
 	KindStop     Kind = 0x04
 	KindHello    Kind = 0x81
@@ -30,7 +29,7 @@ const (
 )
 
 var kindNames = map[Kind]string{
-	KindCall: "CALL", KindCancel: "CANCEL", KindPing: "PING", KindStop: "STOP",
+	KindCall: "CALL", KindPing: "PING", KindStop: "STOP",
 	KindHello: "HELLO", KindProgress: "PROGRESS", KindReady: "READY", KindResult: "RESULT",
 	KindChunk: "CHUNK", KindError: "ERROR", KindLog: "LOG", KindPong: "PONG",
 }

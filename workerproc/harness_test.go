@@ -3,6 +3,7 @@ package workerproc
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -87,7 +88,7 @@ func call(command, args string) *Call {
 // mustCall returns the result of a call that must succeed.
 func mustCall(t testing.TB, w *Worker, command, args string) string {
 	t.Helper()
-	reply, err := w.Call(call(command, args))
+	reply, err := w.Call(context.Background(), call(command, args))
 	if err != nil {
 		t.Fatalf("%s: %v", command, err)
 	}
@@ -98,7 +99,7 @@ func mustCall(t testing.TB, w *Worker, command, args string) string {
 func background(w *Worker, c *Call) <-chan error {
 	answered := make(chan error, 1)
 	go func() { // ends with the call
-		_, err := w.Call(c)
+		_, err := w.Call(context.Background(), c)
 		answered <- err
 	}()
 	return answered

@@ -36,7 +36,7 @@ func ownFake() {
 	}
 	fmt.Println(w.PID())
 	if mark := os.Getenv("OWNED_MARK"); mark != "" {
-		_, err = w.Call(call("stick", fmt.Sprintf(`{"mark":%q}`, mark)))
+		_, err = w.Call(context.Background(), call("stick", fmt.Sprintf(`{"mark":%q}`, mark)))
 		panic(err)
 	}
 	forever()

@@ -14,11 +14,12 @@ const protocolVersion = 1
 
 // Hello is the body of HELLO.
 type Hello struct {
-	Protocol    int    `json:"protocol"`
-	PID         int    `json:"pid"`
-	Runtime     string `json:"runtime"`      // for instance "charmer-python 0.1.0"
-	Language    string `json:"language"`     // for instance "CPython 3.11.7"
-	StackSignal int    `json:"stack_signal"` // 0 if the worker has none
+	Protocol     int    `json:"protocol"`
+	PID          int    `json:"pid"`
+	Runtime      string `json:"runtime"`       // for instance "charmer-python 0.1.0"
+	Language     string `json:"language"`      // for instance "CPython 3.11.7"
+	StackSignal  int    `json:"stack_signal"`  // 0 if the worker has none
+	CancelSignal int    `json:"cancel_signal"` // 0 if it cannot cancel
 }
 
 // Ready is the body of READY: what the app offers.
@@ -29,12 +30,14 @@ type Ready struct {
 
 // Command describes one function of the app.
 type Command struct {
-	Name       string      `json:"name"`
-	Doc        string      `json:"doc"`
-	Parameters []Parameter `json:"parameters"`
-	TimeoutMs  float64     `json:"timeout_ms"` // 0 if it has none of its own
-	Idempotent bool        `json:"idempotent"`
-	Isolation  string      `json:"isolation"` // IsolationFresh, or empty or IsolationShared
+	Name        string      `json:"name"`
+	Doc         string      `json:"doc"`
+	Parameters  []Parameter `json:"parameters"`
+	TimeoutMs   float64     `json:"timeout_ms"` // 0 if it has none of its own
+	Idempotent  bool        `json:"idempotent"`
+	Isolation   string      `json:"isolation"`   // IsolationFresh, or empty or IsolationShared
+	Stream      bool        `json:"stream"`      // it yields items
+	Concurrency int         `json:"concurrency"` // calls that a worker may have open when one of this command is added; 0 and 1 mean that it runs alone
 }
 
 // The values of Command.Isolation. Others count as IsolationFresh, which is the safe one.
@@ -69,6 +72,7 @@ type errorBody struct {
 	Status    int        `json:"status"`
 	Errors    []ArgError `json:"errors"`
 	Exiting   bool       `json:"exiting"`
+	Started   *bool      `json:"started"` // of a cancelled call; nil means that it had begun
 }
 
 type logBody struct {
@@ -76,6 +80,7 @@ type logBody struct {
 	Stream  string `json:"stream"`
 	Logger  string `json:"logger"`
 	Message string `json:"message"`
+	Event   bool   `json:"event"` // for the caller, too
 }
 
 // ArgError says what is wrong at one place of the arguments. Pointer is a JSON pointer into args.
@@ -93,7 +98,13 @@ type Call struct {
 	SessionID    string    // empty outside sessions
 	SessionState string    // "new" or "resumed" in a session
 	Traceparent  string    // W3C trace context, or empty
-	Deadline     time.Time // when the worker is killed if it has not answered
+	Deadline     time.Time // when the call is ended if it has no answer
+	Shared       bool      // other calls may run in the worker beside it
+
+	Events *Feed // takes what the call says before its answer; nil if nobody asks for that
+	Stream bool  // its items come one by one, in Events
+
+	Progress func(Progress) // takes each word of its progress, and must return at once; may be nil
 }
 
 // appendEnvelope appends the body of a CALL frame. Layout: docs/protocol.md, section 4.
@@ -113,6 +124,10 @@ func (c *Call) appendEnvelope(dst []byte, now time.Time) []byte {
 	dst = strconv.AppendFloat(dst, float64(left.Microseconds())/1000, 'f', -1, 64)
 	if c.Traceparent != "" {
 		dst = appendMember(append(dst, ','), "traceparent", c.Traceparent)
+	}
+	if c.Stream {
+		dst = append(dst, `,"stream":{"credit":`...)
+		dst = append(strconv.AppendInt(dst, streamCredit, 10), "}"...)
 	}
 	if c.Hook {
 		return append(dst, '}')

@@ -21,6 +21,7 @@ func TestEnvelopesAreThoseOfTheGoldenFrames(t *testing.T) {
 		"call-plain.frame": {Command: "greet", RequestID: "r-2", Deadline: testNow.Add(1500*time.Millisecond + 500*time.Microsecond)},
 		"call-hook.frame": {Command: "session_start", Hook: true, RequestID: "r-3", SessionID: "u1", SessionState: "new",
 			Deadline: testNow.Add(time.Second)},
+		"call-stream.frame": {Command: "count", RequestID: "r-4", Stream: true, Args: []byte(`{"to":3}`), Deadline: testNow.Add(30 * time.Second)},
 	}
 	for _, g := range goldens(t) {
 		if g.Kind != "CALL" {
@@ -52,8 +53,13 @@ func TestGoldenBodiesAreDecoded(t *testing.T) {
 		"error-start.frame": errorBody{Kind: "start", Stage: "import app", Type: "ModuleNotFoundError",
 			Message: "No module named 'nmupy'", Traceback: "Traceback …"},
 		"error-exiting.frame": errorBody{Kind: "exception", Type: "SystemExit", Message: "3", Exiting: true},
-		"log-stdout.frame":    logBody{Level: "info", Stream: "stdout", Message: "loading"},
-		"log-logging.frame":   logBody{Level: "warning", Stream: "log", Logger: "app.db", Message: "slow query"},
+		"error-cancelled.frame": errorBody{Kind: "cancelled", Type: "charmer.Cancelled",
+			Traceback: "Traceback (most recent call last):\n  File \"app.py\", line 3, in greet\ncharmer.Cancelled\n"},
+		"error-not-started.frame": errorBody{Kind: "cancelled", Message: "the call was cancelled before it began", Started: new(bool)},
+		"progress-call.frame":     Progress{Fraction: new(0.5), Message: "half of the rows"},
+		"log-event.frame":         logBody{Level: "info", Stream: "log", Logger: "charmer", Message: "loading rows", Event: true},
+		"log-stdout.frame":        logBody{Level: "info", Stream: "stdout", Message: "loading"},
+		"log-logging.frame":       logBody{Level: "warning", Stream: "log", Logger: "app.db", Message: "slow query"},
 	}
 	for _, g := range goldens(t) {
 		var got any
@@ -62,7 +68,11 @@ func TestGoldenBodiesAreDecoded(t *testing.T) {
 		case KindHello:
 			got, err = decodeBody[Hello](frame)
 		case KindProgress:
-			got, err = decodeBody[progressBody](frame)
+			if frame.ID == 0 {
+				got, err = decodeBody[progressBody](frame)
+			} else {
+				got, err = decodeBody[Progress](frame)
+			}
 		case KindReady:
 			got, err = decodeBody[Ready](frame)
 		case KindError:

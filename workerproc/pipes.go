@@ -12,11 +12,13 @@ import (
 // ends are one side's ends of the pipes of a worker.
 type ends struct {
 	calls, replies, stdout, stderr, stack *os.File
+	control                               *os.File // the worker's alone; nil where the system has none
 }
 
 // pipes are the pipes of one worker.
 type pipes struct {
 	ours, theirs ends
+	control      *control // ours; nil where the system has none
 }
 
 // open makes all pipes, or none. Those that a worker can open anew by their names belong to user, unless that is nil.
@@ -34,15 +36,21 @@ func (p *pipes) open(user *identity) error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, user.own(p.theirs.stdout, p.theirs.stderr))
+	errs = append(errs, p.openControl())
 	if err := errors.Join(errs...); err != nil {
-		p.ours.close()
+		p.closeOurs()
 		p.theirs.close()
 		return err
 	}
 	return nil
 }
 
-func (e *ends) close() { closeAll(e.calls, e.replies, e.stdout, e.stderr, e.stack) }
+func (e *ends) close() { closeAll(e.calls, e.replies, e.stdout, e.stderr, e.stack, e.control) }
+
+func (p *pipes) closeOurs() {
+	p.ours.close()
+	p.control.close()
+}
 
 // pipe makes a pipe whose one end stays here, in the poller, and whose other end goes to the child in blocking mode.
 // Both are close-on-exec. toChild says which end goes to the child: its read end or its write end.

@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func TestPythonThatHasLeftItsGroupIsKilled(t *testing.T) {
 	w, _ := spawnPython(t)
 	c := run("r1", "os.setpgid(0, os.getpgid(os.getppid()))\nwhile True: pass")
 	c.Deadline = time.Now().Add(2 * time.Second)
-	_, err := w.Call(c)
+	_, err := w.Call(context.Background(), c)
 	var timeout *TimeoutError
 	if !errors.As(err, &timeout) || timeout.Exit.Signal != syscall.SIGKILL || !timeout.Started {
 		t.Errorf("error = %v, want a timeout of a call that had begun", err)
@@ -38,10 +39,10 @@ func TestPythonThatHasLeftItsGroupIsKilled(t *testing.T) {
 func TestEvidenceLeavesOutWhatOtherCallsHavePrinted(t *testing.T) {
 	w, _ := spawnPython(t)
 	const talk = "logging.warning('logged by %[1]s'); print('printed by %[1]s', file=sys.stderr)"
-	if _, err := w.Call(run("alice", fmt.Sprintf(talk, "alice"))); err != nil {
+	if _, err := w.Call(context.Background(), run("alice", fmt.Sprintf(talk, "alice"))); err != nil {
 		t.Fatal(err)
 	}
-	_, err := w.Call(run("bob", fmt.Sprintf(talk, "bob")+"; os._exit(3)"))
+	_, err := w.Call(context.Background(), run("bob", fmt.Sprintf(talk, "bob")+"; os._exit(3)"))
 	tail := wantCrash(t, err, true).Exit.StderrTail
 	if want := []string{"logged by bob", "printed by bob"}; !slices.Equal(tail, want) {
 		t.Errorf("tail for bob = %q, want %q", tail, want)
@@ -54,14 +55,14 @@ func TestEvidenceLeavesOutWhatOtherCallsHavePrinted(t *testing.T) {
 func TestRawOutputIsNeverThatOfALaterCall(t *testing.T) {
 	w, book := spawnPython(t)
 	for i := range 50 {
-		if _, err := w.Call(run("writer", "os.write(1, b'from the writer\\n' * 500)")); err != nil {
+		if _, err := w.Call(context.Background(), run("writer", "os.write(1, b'from the writer\\n' * 500)")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Call(run(fmt.Sprint("later", i), "pass")); err != nil {
+		if _, err := w.Call(context.Background(), run(fmt.Sprint("later", i), "pass")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.Call(run("last", "print('the end')")); err != nil {
+	if _, err := w.Call(context.Background(), run("last", "print('the end')")); err != nil {
 		t.Fatal(err)
 	}
 	w.Stop(patience) // then all that was written has been read
@@ -84,11 +85,11 @@ func TestRawOutputIsNeverThatOfALaterCall(t *testing.T) {
 
 func TestPythonWhoseReplyPipeIsClosedTakesNoCalls(t *testing.T) {
 	w, _ := spawnPython(t)
-	if _, err := w.Call(run("r1", "import threading; threading.Timer(0.05, os.close, [4]).start()")); err != nil {
+	if _, err := w.Call(context.Background(), run("r1", "import threading; threading.Timer(0.05, os.close, [4]).start()")); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the worker is known to be mute", func() bool { return !w.Healthy() })
-	_, err := w.Call(run("r2", "pass"))
+	_, err := w.Call(context.Background(), run("r2", "pass"))
 	wantCrash(t, err, false)
 }
 
@@ -109,7 +110,7 @@ func TestTimeoutOfACallThatWasNeverReadHasNotStarted(t *testing.T) {
 	}
 	c := call("echo", fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 512<<10)))
 	c.Deadline = time.Now().Add(300 * time.Millisecond)
-	_, err := w.Call(c)
+	_, err := w.Call(context.Background(), c)
 	var timeout *TimeoutError
 	if !errors.As(err, &timeout) || timeout.Started {
 		t.Errorf("error = %v, want a timeout of a call that had not begun", err)

@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -90,7 +91,7 @@ func TestPythonErrorsLeaveTheWorkerHealthy(t *testing.T) {
 		{"none", "", CommandError{Kind: KindUnknownCommand, Message: "there is no command 'none'"}, ""},
 	}
 	for _, tt := range tests {
-		_, err := w.Call(call(tt.command, tt.args))
+		_, err := w.Call(context.Background(), call(tt.command, tt.args))
 		var got *CommandError
 		if !errors.As(err, &got) {
 			t.Fatalf("%s: %v, want a *CommandError", tt.command, err)
@@ -112,7 +113,7 @@ func TestPythonTakesAndGivesFramesUpToTheLimit(t *testing.T) {
 	if got := mustCall(t, w, "echo", args); got != args {
 		t.Errorf("echo of %d bytes has %d", len(args), len(got))
 	}
-	_, err := w.Call(call("big", `{"size":17000000}`))
+	_, err := w.Call(context.Background(), call("big", `{"size":17000000}`))
 	var failed *CommandError
 	if !errors.As(err, &failed) || failed.Kind != KindBadResult || !strings.Contains(failed.Message, "17,000,00") {
 		t.Errorf("result over the limit: %v, want it refused", err)
@@ -135,7 +136,7 @@ func TestPythonExitIsAnsweredAndThenHappens(t *testing.T) {
 	for args, want := range tests {
 		t.Run(args, func(t *testing.T) {
 			w, _ := spawnPython(t)
-			_, err := w.Call(call("leave", args))
+			_, err := w.Call(context.Background(), call("leave", args))
 			var failed *CommandError
 			if !errors.As(err, &failed) || failed.Type != "SystemExit" {
 				t.Fatalf("error = %v, want the SystemExit", err)
@@ -167,7 +168,7 @@ func TestPythonDeathLeavesItsEvidence(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w, _ := spawnPython(t)
-			_, err := w.Call(call(tt.command, tt.args))
+			_, err := w.Call(context.Background(), call(tt.command, tt.args))
 			exit := wantCrash(t, err, true).Exit
 			if exit.Cause != CauseCrash || exit.Code != tt.code || exit.Signal != tt.signal {
 				t.Errorf("exit = %+v, want code %d, signal %d", exit, tt.code, tt.signal)
@@ -189,7 +190,7 @@ func TestPythonOutOfTimeShowsWhereItIs(t *testing.T) {
 			w, _ := spawnPython(t)
 			c := call(command, "")
 			c.Deadline = time.Now().Add(time.Second)
-			_, err := w.Call(c)
+			_, err := w.Call(context.Background(), c)
 			var timeout *TimeoutError
 			if !errors.As(err, &timeout) {
 				t.Fatalf("error = %v, want a *TimeoutError", err)
@@ -241,12 +242,12 @@ func TestPythonSessionHookRuns(t *testing.T) {
 	w, _ := spawnPython(t)
 	hook := call("session_start", "")
 	hook.Hook, hook.SessionID, hook.SessionState = true, "u1", "new"
-	if _, err := w.Call(hook); err != nil {
+	if _, err := w.Call(context.Background(), hook); err != nil {
 		t.Fatal(err)
 	}
 	c := call("session", "")
 	c.SessionID, c.SessionState = "u1", "resumed"
-	reply, err := w.Call(c)
+	reply, err := w.Call(context.Background(), c)
 	if err != nil || string(reply.Result) != `["u1","resumed",["u1"]]` {
 		t.Errorf("session = %s, %v", reply.Result, err)
 	}

@@ -38,7 +38,7 @@ func (l *lateWriter) Write(p []byte) (int, error) {
 func TestCallThatTheWorkerReadHasStartedHoweverLateItsWriteReturns(t *testing.T) {
 	w := spawnFake(t, "good")
 	w.frames.out = &lateWriter{Writer: w.frames.out, t: t, w: w}
-	_, err := w.Call(call("exit", ""))
+	_, err := w.Call(context.Background(), call("exit", ""))
 	wantCrash(t, err, true)
 }
 
@@ -83,7 +83,7 @@ func TestReplyWrittenBeforeTheEndIsNotLostToASlowReader(t *testing.T) {
 func callUntilDeath(t *testing.T, w *Worker) {
 	for {
 		args := `{"a":"` + strings.Repeat("x", rand.IntN(2000)) + `"}`
-		reply, err := w.Call(call("echo", args))
+		reply, err := w.Call(context.Background(), call("echo", args))
 		if err == nil && string(reply.Result) != args {
 			t.Errorf("result = %.80q, want %.80q", reply.Result, args)
 			return
@@ -104,7 +104,7 @@ func TestCallsRacingWithAnEndAreAllAnswered(t *testing.T) {
 		"kill":  (*Worker).Kill,
 		"stop":  func(w *Worker) { w.Stop(patience) },
 		"force": func(w *Worker) { w.Stop(0) },
-		"exit":  func(w *Worker) { _, _ = w.Call(call("exit-0", "")) },
+		"exit":  func(w *Worker) { _, _ = w.Call(context.Background(), call("exit-0", "")) },
 		"both": func(w *Worker) {
 			go w.Kill()
 			w.Stop(time.Microsecond)
@@ -134,7 +134,7 @@ func TestAnswersRacingWithTheirDeadlineAreOneOfTheTwo(t *testing.T) {
 		for range 1000 {
 			c := call("echo", "")
 			c.Deadline = time.Now().Add(time.Duration(rand.IntN(400)) * time.Microsecond)
-			reply, err := w.Call(c)
+			reply, err := w.Call(context.Background(), c)
 			if err == nil && string(reply.Result) == "{}" {
 				continue
 			}
@@ -165,7 +165,7 @@ func TestManyWorkersStartAtOnce(t *testing.T) {
 
 // mustReply is mustCall for goroutines other than the test's.
 func mustReply(t *testing.T, w *Worker) {
-	if reply, err := w.Call(call("echo", `{}`)); err != nil || string(reply.Result) != "{}" {
+	if reply, err := w.Call(context.Background(), call("echo", `{}`)); err != nil || string(reply.Result) != "{}" {
 		t.Errorf("echo = %q, %v", reply.Result, err)
 	}
 }

@@ -166,8 +166,38 @@ func (w *Worker) handle(f Frame) error {
 		if err != nil {
 			return err
 		}
+		if failure.Kind == kindCancelled {
+			return w.givenUp(f.ID, failure, body.Started == nil || *body.Started)
+		}
 		w.limits.explain(failure)
 		return w.answer(f.ID, Reply{}, failure, body.Exiting)
+	case KindChunk:
+		if err := checkJSON(f.Body); err != nil {
+			return err
+		}
+		return w.withOpen(f, func(open *openCall) error {
+			if !open.request.Events.chunk(f.Body) {
+				return fmt.Errorf("CHUNK of call %d, which has no credit for it", open.id)
+			}
+			return nil
+		})
+	case KindProgress:
+		body, err := decodeBody[Progress](f)
+		if err != nil {
+			return err
+		}
+		var tell func(Progress)
+		err = w.withOpen(f, func(open *openCall) error {
+			open.request.Events.progress(&body)
+			tell = open.request.Progress
+			return nil
+		})
+		if tell != nil {
+			tell(body)
+		}
+		return err
+	case KindPong:
+		return w.pulse.pong(f)
 	case KindLog:
 		return w.handleLog(f)
 	default:
@@ -179,12 +209,38 @@ func (w *Worker) handle(f Frame) error {
 func (b errorBody) commandError() (*CommandError, error) {
 	kind := CommandErrorKind(b.Kind)
 	switch kind {
-	case KindException, KindCommandError, KindBadResult, KindInvalidArgs, KindUnknownCommand:
+	case KindException, KindCommandError, KindBadResult, KindInvalidArgs, KindUnknownCommand, kindCancelled:
 		return &CommandError{Kind: kind, Type: b.Type, Message: b.Message, Traceback: b.Traceback,
 			Code: b.Code, Status: b.Status, Errors: b.Errors}, nil
 	default:
 		return nil, fmt.Errorf("ERROR of unknown kind %.64q", b.Kind)
 	}
+}
+
+// withOpen acts on a frame of an open call.
+func (w *Worker) withOpen(f Frame, act func(*openCall) error) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	open, ok := w.calls[f.ID]
+	if !ok {
+		return fmt.Errorf("%s with id %d, of a call that is not open", f.Kind, f.ID)
+	}
+	return act(open)
+}
+
+// givenUp answers a call that the worker has given up because it was cancelled.
+func (w *Worker) givenUp(id uint32, failure *CommandError, started bool) error {
+	w.mu.Lock()
+	open, ok := w.calls[id]
+	var err error
+	if ok {
+		err = open.cancelledLocked(failure, started)
+	}
+	w.mu.Unlock()
+	if ok && err == nil {
+		return fmt.Errorf("call %d was given up, and nobody had cancelled it", id)
+	}
+	return w.answer(id, Reply{}, err, false)
 }
 
 // answer gives the call id its answer. Once the worker is being killed the answer comes too late and is dropped.
@@ -212,13 +268,17 @@ func (w *Worker) handleLog(f Frame) error {
 	if err != nil {
 		return err
 	}
+	line := Line{Stream: body.Stream, Level: body.Level, Logger: body.Logger, Message: body.Message}
 	var call *Call
 	w.mu.Lock()
 	if open, ok := w.calls[f.ID]; ok {
 		call = open.request
+		if body.Event {
+			open.request.Events.log(line)
+		}
 	}
 	w.mu.Unlock()
-	w.output.line(Line{Stream: body.Stream, Level: body.Level, Logger: body.Logger, Message: body.Message}, call)
+	w.output.line(line, call)
 	return nil
 }
 
@@ -251,6 +311,7 @@ func (w *Worker) reap() {
 	}
 	w.readers.Wait()
 	closeAll(w.in, w.replies, w.stdout.file, w.stderr.file, w.stackPipe)
+	w.control.close()
 	w.frames.settle() // then it is known what the worker may have read
 
 	w.mu.Lock()
@@ -281,8 +342,8 @@ func (w *Worker) lostLocked(open *openCall, cpu time.Duration) error {
 	exit.StderrTail = w.output.ring.stderrTail(open.request.RequestID)
 	exit.judge(w.limits, cpu)
 	switch {
-	case open == w.expired:
-		return &TimeoutError{Stack: w.stack, Exit: exit, Started: started}
+	case open.why != nil && w.expired != nil:
+		return open.killedLocked(w.stack, exit, started)
 	case w.cause == CauseProtocol:
 		return &ProtocolError{Detail: w.detail, Exit: exit, Started: started}
 	default:

@@ -26,6 +26,9 @@ type Config struct {
 	Preload      bool          // fork workers from a zygote where the system can
 	AllowThreads bool          // fork even if the import left threads, which workers then lack
 	StartTimeout time.Duration // from spawn to READY
+	CancelGrace  time.Duration // between the cancel of a call and the kill of its worker; 0 kills at once
+	LoopStall    time.Duration // without a sign of life from a worker that runs calls side by side, until that is reported; 0 for never
+	Concurrency  int           // calls of an async command that a worker runs side by side unless the command says how many; 0 leaves it to Python
 	Family       *Family       // that of this process; nil makes one, for a process with a single Spawner
 	Environ      []string      // environment of the service, as os.Environ gives it
 	Log          *slog.Logger  // takes the workers' output
@@ -186,7 +189,7 @@ func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 		child, err = s.exec(id, &p.theirs)
 	}
 	if err != nil {
-		p.ours.close()
+		p.closeOurs()
 		return nil, err
 	}
 	ours := p.ours
@@ -196,6 +199,7 @@ func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 		output: output{log: s.cfg.Log.With("worker", id, "pid", child.pid)},
 		frames: frameWriter{out: ours.calls}, in: ours.calls, out: bufio.NewReaderSize(replies, 64<<10),
 		replies: ours.replies, stdout: &pipeReader{file: ours.stdout}, stderr: &pipeReader{file: ours.stderr}, stackPipe: ours.stack,
+		control: p.control, cancelGrace: s.cfg.CancelGrace, loopStall: s.cfg.LoopStall,
 		started: make(chan error, 1), done: make(chan struct{}), calls: map[uint32]*openCall{},
 	}
 	replies.emptied = w.repliesEmptied
@@ -211,7 +215,7 @@ func (s *Spawner) exec(id uint64, theirs *ends) (*child, error) {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env = s.environ(methodExec, "CHARMER_WORKER_ID="+strconv.FormatUint(id, 10))
 	cmd.Stdout, cmd.Stderr = theirs.stdout, theirs.stderr
-	cmd.ExtraFiles = []*os.File{theirs.calls, theirs.replies, nil, s.lifeline, theirs.stack} // descriptors 3, 4, (5), 6, 7
+	cmd.ExtraFiles = []*os.File{theirs.calls, theirs.replies, theirs.control, s.lifeline, theirs.stack} // descriptors 3 to 7
 	return s.start(cmd)
 }
 
@@ -251,6 +255,9 @@ func (s *Spawner) environ(method string, more ...string) []string {
 	}
 	if s.runtime != "" {
 		env = append(env, s.cfg.Limits.variable())
+	}
+	if s.cfg.Concurrency > 0 {
+		env = append(env, "CHARMER_WORKER_CONCURRENCY="+strconv.Itoa(s.cfg.Concurrency))
 	}
 	if s.user != nil {
 		env = append(env, s.user.environ...) // the last of equal names counts

@@ -58,7 +58,7 @@ func TestStackShowsAllThreads(t *testing.T) {
 	w, _ := spawnPython(t)
 	source := "import threading\ndef waiting_thread():\n    time.sleep(60)\n" +
 		"for _ in range(3): threading.Thread(target=waiting_thread, daemon=True).start()\ntime.sleep(0.1)"
-	if _, err := w.Call(run("r1", source)); err != nil {
+	if _, err := w.Call(context.Background(), run("r1", source)); err != nil {
 		t.Fatal(err)
 	}
 	dump := w.Stack()
@@ -120,7 +120,7 @@ func TestTimeoutDuringStacksHasAStackOfItsOwn(t *testing.T) {
 			}
 		})
 	}
-	_, err := w.Call(hasty("hang", ""))
+	_, err := w.Call(context.Background(), hasty("hang", ""))
 	wantTimeout(t, w, err, "Thread 1:\n  in hang \uFFFD\n")
 	wg.Wait()
 	if dump := w.Stack(); dump != "" {

@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"sync"
@@ -17,7 +18,7 @@ func TestStopEndsAnIdleWorkerInGoodOrder(t *testing.T) {
 
 func TestStopOfTheDeadReturnsAtOnce(t *testing.T) {
 	w := spawnFake(t, "good")
-	_, _ = w.Call(call("kill", ""))
+	_, _ = w.Call(context.Background(), call("kill", ""))
 	first := w.Stop(patience)
 	if diff := cmp.Diff(first, w.Stop(0)); diff != "" || first.Cause != CauseCrash {
 		t.Errorf("exit = %+v, want the crash", first)
@@ -143,8 +144,8 @@ func TestGrandchildThatHoldsThePipesDiesWithTheWorker(t *testing.T) {
 	ends := map[string]func(*Worker){
 		"stop": func(w *Worker) { w.Stop(patience) },
 		"kill": func(w *Worker) { w.Kill() },
-		"exit": func(w *Worker) { _, _ = w.Call(call("exit", "")) },
-		"half": func(w *Worker) { _, _ = w.Call(call("short-exit", "")) },
+		"exit": func(w *Worker) { _, _ = w.Call(context.Background(), call("exit", "")) },
+		"half": func(w *Worker) { _, _ = w.Call(context.Background(), call("short-exit", "")) },
 	}
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
@@ -165,7 +166,7 @@ func TestProcessThatLeftTheGroupDiesWithTheWorker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := spawnFake(t, "good")
 			pid := breed(t, w, "escape")
-			_, _ = w.Call(call(command, ""))
+			_, _ = w.Call(context.Background(), call(command, ""))
 			w.Stop(patience)
 			awaitDone(t, w)
 			awaitGroupGone(t, pid)

@@ -1,6 +1,7 @@
 package workerproc
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"syscall"
@@ -35,7 +36,7 @@ func TestCallOutOfTimeEndsTheWorker(t *testing.T) {
 	for _, command := range []string{"hang", "short-hang"} {
 		t.Run(command, func(t *testing.T) {
 			w := spawnFake(t, "good")
-			_, err := w.Call(hasty(command, ""))
+			_, err := w.Call(context.Background(), hasty(command, ""))
 			wantTimeout(t, w, err, "")
 			checkExit(t, w, w.Exit(), Exit{Cause: CauseTimeout, Reason: "was killed by signal 9 (SIGKILL) after its call ran out of time",
 				Output: w.Exit().Output, StderrTail: []string{}})
@@ -45,7 +46,7 @@ func TestCallOutOfTimeEndsTheWorker(t *testing.T) {
 
 func TestTimeoutShowsTheStacks(t *testing.T) {
 	w := spawnFake(t, "stacks")
-	_, err := w.Call(hasty("hang", ""))
+	_, err := w.Call(context.Background(), hasty("hang", ""))
 	wantTimeout(t, w, err, "Thread 1:\n  in hang \uFFFD\n")
 }
 
@@ -66,7 +67,7 @@ func TestTimeoutWithoutAStackIsATimeoutAllTheSame(t *testing.T) {
 	for mode, signal := range tests {
 		t.Run(mode, func(t *testing.T) {
 			w := spawnFake(t, mode)
-			_, err := w.Call(hasty("hang", ""))
+			_, err := w.Call(context.Background(), hasty("hang", ""))
 			wantTimeout(t, w, err, "")
 			if w.Exit().Signal != signal {
 				t.Errorf("exit = %+v, want signal %d", w.Exit(), signal)
@@ -78,7 +79,7 @@ func TestTimeoutWithoutAStackIsATimeoutAllTheSame(t *testing.T) {
 func TestLargeCallToAWorkerThatReadsNothingTimesOut(t *testing.T) {
 	w := spawnFake(t, "deaf")
 	args := `{"a":"` + strings.Repeat("x", testLimit-100) + `"}`
-	_, err := w.Call(hasty("echo", args))
+	_, err := w.Call(context.Background(), hasty("echo", args))
 	wantTimeout(t, w, err, "")
 }
 
@@ -86,7 +87,7 @@ func TestDeadlineInThePastIsATimeout(t *testing.T) {
 	w := spawnFake(t, "good")
 	c := call("hang", "")
 	c.Deadline = time.Time{}
-	_, err := w.Call(c)
+	_, err := w.Call(context.Background(), c)
 	wantTimeout(t, w, err, "")
 }
 

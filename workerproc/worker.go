@@ -48,15 +48,18 @@ type Worker struct {
 	hello      Hello         // guarded by mu until Spawn returns, and set then
 	ready      Ready         // set before Spawn returns
 
-	frames    frameWriter
-	in        *os.File // to descriptor 3
-	replies   *os.File // from descriptor 4
-	out       *bufio.Reader
-	stdout    *pipeReader // from descriptor 1
-	stderr    *pipeReader // from descriptor 2
-	stackPipe *os.File
-	stacks    stacks
-	output    output
+	frames                 frameWriter
+	control                *control // nil where the system has none
+	in                     *os.File // to descriptor 3
+	replies                *os.File // from descriptor 4
+	out                    *bufio.Reader
+	stdout                 *pipeReader // from descriptor 1
+	stderr                 *pipeReader // from descriptor 2
+	stackPipe              *os.File
+	stacks                 stacks
+	pulse                  pulse
+	output                 output
+	cancelGrace, loopStall time.Duration
 
 	readers  sync.WaitGroup // the three readers
 	started  chan error     // one value when READY came or cannot come any more
@@ -75,12 +78,13 @@ type Worker struct {
 	stage   string        // what it reported last before READY
 	refusal errorBody     // of an ERROR before READY
 	forced  bool          // killed after the grace of a stop, or for living on without answering
-	expired *openCall     // the call that ran out of time
+	expired *openCall     // the call for which it is killed
 	stack   string        // the dump for it
 }
 
 // openCall is a call that has no answer yet.
 type openCall struct {
+	id      uint32
 	request *Call
 	stdout  int64 // position in what descriptor 1 gets at which its output can begin
 	stderr  int64 // the same for descriptor 2
@@ -88,6 +92,16 @@ type openCall struct {
 	done    chan struct{}
 	reply   Reply // set, like err, before done is closed
 	err     error
+	why     error // it is being ended, or nil; guarded by Worker.mu
+}
+
+func (open *openCall) settled() bool {
+	select {
+	case <-open.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // ID returns the number that Spawn was given.
@@ -124,20 +138,28 @@ func (w *Worker) Healthy() bool {
 	return w.cause == "" && !w.mute
 }
 
-// Call sends c and waits for its answer. The error is a *CommandError, after which the worker is healthy; a
-// *TooLargeError, with nothing sent; or a *CrashError, *ProtocolError or *TimeoutError, after which the process is dead.
-func (w *Worker) Call(c *Call) (Reply, error) {
+// Call sends c and waits for its answer. When ctx ends or the deadline passes, the call is ended, which takes no longer than
+// the grace, and may still have its answer. The error is a *CommandError, or a *CancelledError or *TimeoutError with
+// StepCancelled, after which the worker is healthy; a *TooLargeError, with nothing sent; or one of those two with
+// StepKilled, a *CrashError or a *ProtocolError, after which the process is dead.
+func (w *Worker) Call(ctx context.Context, c *Call) (Reply, error) {
 	if limit := w.maxFrame - envelopeSize; len(c.Args) > limit {
 		return Reply{}, &TooLargeError{Limit: limit}
 	}
 	open := &openCall{request: c, done: make(chan struct{}), stdout: w.stdout.written(), stderr: w.stderr.written()}
+	c.Events.open(func(n int) { w.grant(open, n) })
+	defer c.Events.close()
 	if !w.send(open) {
 		<-w.done
 		return Reply{}, &CrashError{Exit: w.exit}
 	}
-	// The timer also frees this goroutine from a pipe that nobody reads.
-	timer := time.AfterFunc(time.Until(c.Deadline), func() { w.expire(open) })
+	// These also free this goroutine from a pipe that nobody reads. They end with the call.
+	timer := time.AfterFunc(time.Until(c.Deadline), func() { w.end(open, errDeadline) })
 	defer timer.Stop()
+	defer context.AfterFunc(ctx, func() { w.end(open, context.Cause(ctx)) })()
+	if c.Shared {
+		defer w.pulse.watch(w)()
+	}
 	// A failed write means that the process has closed its end; its death answers the call.
 	_ = w.frames.flush()
 	<-open.done
@@ -153,6 +175,7 @@ func (w *Worker) send(open *openCall) bool {
 	}
 	w.lastID++
 	id := w.lastID
+	open.id = id
 	w.calls[id] = open
 	open.end = w.frames.queue(func(dst []byte) []byte {
 		dst = beginFrame(dst, KindCall, id)
@@ -160,35 +183,6 @@ func (w *Worker) send(open *openCall) bool {
 		return endFrame(open.request.appendEnvelope(dst, time.Now()), start)
 	})
 	return true
-}
-
-// expire ends the worker because a call has run out of time, unless the answer came first, or the worker is at its end
-// anyway.
-func (w *Worker) expire(open *openCall) {
-	w.catchUp()
-	w.mu.Lock()
-	select {
-	case <-open.done:
-		w.mu.Unlock()
-		return
-	default:
-	}
-	if w.cause != "" && w.cause != CauseStopped && w.cause != CauseExiting {
-		w.mu.Unlock()
-		return // it is being killed already
-	}
-	if w.mute && w.cause != CauseStopped {
-		w.mu.Unlock()
-		return // it has died, or endMute will see to it
-	}
-	w.cause, w.expired = CauseTimeout, open
-	w.mu.Unlock()
-
-	stack := w.stacks.last(w.child, w.stackPipe, w.runtime)
-	w.mu.Lock()
-	w.stack = stack
-	w.mu.Unlock()
-	w.child.killGroup()
 }
 
 // Kill ends the process group at once. Open calls are answered with a *CrashError.

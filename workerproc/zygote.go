@@ -240,7 +240,7 @@ func (z *zygote) fork(id uint64, theirs *ends) (*child, error) {
 		return nil, errCannotFork
 	}
 	// In the order of docs/protocol.md, section 8.
-	rights := unix.UnixRights(int(theirs.calls.Fd()), int(theirs.replies.Fd()), int(theirs.stdout.Fd()), int(theirs.stderr.Fd()), int(theirs.stack.Fd()))
+	rights := unix.UnixRights(int(theirs.calls.Fd()), int(theirs.replies.Fd()), int(theirs.stdout.Fd()), int(theirs.stderr.Fd()), int(theirs.stack.Fd()), int(theirs.control.Fd()))
 	m, fds, err := z.request(zygoteMessage{Op: "fork", Worker: id}, rights)
 	if err != nil {
 		return nil, err

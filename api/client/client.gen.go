@@ -16,6 +16,21 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for BroadcastResultStatus.
+const (
+	BroadcastResultStatusFailed  BroadcastResultStatus = "failed"
+	BroadcastResultStatusOk      BroadcastResultStatus = "ok"
+	BroadcastResultStatusPending BroadcastResultStatus = "pending"
+)
+
+// Defines values for CancelStep.
+const (
+	CancelStepCancelled CancelStep = "cancelled"
+	CancelStepDequeued  CancelStep = "dequeued"
+	CancelStepFinished  CancelStep = "finished"
+	CancelStepKilled    CancelStep = "killed"
+)
+
 // Defines values for CheckoutRequestType.
 const (
 	CheckoutRequestTypeAnonymous CheckoutRequestType = "anonymous"
@@ -38,6 +53,18 @@ const (
 const (
 	ExecuteRequestIsolationFresh  ExecuteRequestIsolation = "fresh"
 	ExecuteRequestIsolationShared ExecuteRequestIsolation = "shared"
+)
+
+// Defines values for ExecuteRequestOnDisconnect.
+const (
+	ExecuteRequestOnDisconnectCancel ExecuteRequestOnDisconnect = "cancel"
+	ExecuteRequestOnDisconnectFinish ExecuteRequestOnDisconnect = "finish"
+)
+
+// Defines values for ExecutionState.
+const (
+	ExecutionStateRunning ExecutionState = "running"
+	ExecutionStateWaiting ExecutionState = "waiting"
 )
 
 // Defines values for HealthStartMethod.
@@ -65,10 +92,13 @@ const (
 
 // Defines values for ProblemCode.
 const (
+	ProblemCodeBroadcastNotFound    ProblemCode = "broadcast_not_found"
+	ProblemCodeCancelled            ProblemCode = "cancelled"
 	ProblemCodeCheckoutTimeout      ProblemCode = "checkout_timeout"
 	ProblemCodeCommandFailed        ProblemCode = "command_failed"
 	ProblemCodeCrashLooping         ProblemCode = "crash_looping"
 	ProblemCodeDraining             ProblemCode = "draining"
+	ProblemCodeExecutionNotFound    ProblemCode = "execution_not_found"
 	ProblemCodeExecutionTimeout     ProblemCode = "execution_timeout"
 	ProblemCodeInternal             ProblemCode = "internal"
 	ProblemCodeInvalidArgs          ProblemCode = "invalid_args"
@@ -80,6 +110,7 @@ const (
 	ProblemCodeMethodNotAllowed     ProblemCode = "method_not_allowed"
 	ProblemCodeNotFound             ProblemCode = "not_found"
 	ProblemCodeNotRecyclable        ProblemCode = "not_recyclable"
+	ProblemCodeNotStreamable        ProblemCode = "not_streamable"
 	ProblemCodePayloadTooLarge      ProblemCode = "payload_too_large"
 	ProblemCodeProtocolError        ProblemCode = "protocol_error"
 	ProblemCodeQueueFull            ProblemCode = "queue_full"
@@ -110,6 +141,25 @@ const (
 const (
 	SessionRefStateNew     SessionRefState = "new"
 	SessionRefStateResumed SessionRefState = "resumed"
+)
+
+// Defines values for StreamEventEvent.
+const (
+	StreamEventEventChunk    StreamEventEvent = "chunk"
+	StreamEventEventEnd      StreamEventEvent = "end"
+	StreamEventEventError    StreamEventEvent = "error"
+	StreamEventEventLog      StreamEventEvent = "log"
+	StreamEventEventProgress StreamEventEvent = "progress"
+	StreamEventEventStarted  StreamEventEvent = "started"
+)
+
+// Defines values for StreamEventLevel.
+const (
+	StreamEventLevelCritical StreamEventLevel = "critical"
+	StreamEventLevelDebug    StreamEventLevel = "debug"
+	StreamEventLevelError    StreamEventLevel = "error"
+	StreamEventLevelInfo     StreamEventLevel = "info"
+	StreamEventLevelWarning  StreamEventLevel = "warning"
 )
 
 // Defines values for WorkerStartMethod.
@@ -148,6 +198,74 @@ const (
 	ZygoteStateStarting   ZygoteState = "starting"
 )
 
+// Broadcast defines model for Broadcast.
+type Broadcast struct {
+	// Applied Workers that have run it, ended ones included.
+	Applied   int64           `json:"applied"`
+	Args      json.RawMessage `json:"args,omitempty"`
+	Command   string          `json:"command"`
+	CreatedAt time.Time       `json:"created_at"`
+	ID        string          `json:"id"`
+
+	// Pending Workers that are busy and have yet to run it.
+	Pending int64 `json:"pending"`
+}
+
+// BroadcastList defines model for BroadcastList.
+type BroadcastList struct {
+	Broadcasts []Broadcast `json:"broadcasts"`
+}
+
+// BroadcastRequest defines model for BroadcastRequest.
+type BroadcastRequest struct {
+	// Args Keyword arguments of the command. Default is none.
+	Args    json.RawMessage `json:"args,omitempty"`
+	Command string          `json:"command"`
+
+	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
+	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
+}
+
+// BroadcastResponse defines model for BroadcastResponse.
+type BroadcastResponse struct {
+	Command string `json:"command"`
+	ID      string `json:"id"`
+
+	// Kept Workers that start later run it.
+	Kept      bool   `json:"kept"`
+	RequestID string `json:"request_id"`
+
+	// Results By worker; those that have died are left out.
+	Results []BroadcastResult `json:"results"`
+}
+
+// BroadcastResult defines model for BroadcastResult.
+type BroadcastResult struct {
+	Problem *Problem `json:"problem,omitempty"`
+
+	// Result What the command returned.
+	Result json.RawMessage       `json:"result,omitempty"`
+	RunMs  *float64              `json:"run_ms,omitempty"`
+	Status BroadcastResultStatus `json:"status"`
+	Worker WorkerRef             `json:"worker"`
+}
+
+// BroadcastResultStatus defines model for BroadcastResult.Status.
+type BroadcastResultStatus string
+
+// CancelResponse defines model for CancelResponse.
+type CancelResponse struct {
+	RequestID string `json:"request_id"`
+
+	// Step How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
+	// worker; it had its own answer all the same.
+	Step CancelStep `json:"step"`
+}
+
+// CancelStep How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
+// worker; it had its own answer all the same.
+type CancelStep string
+
 // CheckoutRequest defines model for CheckoutRequest.
 type CheckoutRequest struct {
 	SessionID *SessionID `json:"session_id,omitempty"`
@@ -178,6 +296,9 @@ type CheckoutResponseType string
 
 // Command defines model for Command.
 type Command struct {
+	// Concurrency How many calls of it run side by side in a worker; with 1 a call runs alone.
+	Concurrency int64 `json:"concurrency"`
+
 	// Doc The docstring.
 	Doc        string `json:"doc"`
 	Idempotent bool   `json:"idempotent"`
@@ -186,7 +307,10 @@ type Command struct {
 	Isolation  CommandIsolation `json:"isolation"`
 	Name       string           `json:"name"`
 	Parameters []Parameter      `json:"parameters"`
-	TimeoutMs  *float64         `json:"timeout_ms,omitempty"`
+
+	// Stream It yields items.
+	Stream    bool     `json:"stream"`
+	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
 }
 
 // CommandIsolation With `fresh` each call has a worker of its own, which is stopped after it.
@@ -245,7 +369,10 @@ type ExecuteRequest struct {
 	// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
 	Isolation *ExecuteRequestIsolation `json:"isolation,omitempty"`
 	LeaseID   *string                  `json:"lease_id,omitempty"`
-	SessionID *SessionID               `json:"session_id,omitempty"`
+
+	// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+	OnDisconnect *ExecuteRequestOnDisconnect `json:"on_disconnect,omitempty"`
+	SessionID    *SessionID                  `json:"session_id,omitempty"`
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
@@ -254,6 +381,9 @@ type ExecuteRequest struct {
 // ExecuteRequestIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
 // `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
 type ExecuteRequestIsolation string
+
+// ExecuteRequestOnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+type ExecuteRequestOnDisconnect string
 
 // ExecuteResponse defines model for ExecuteResponse.
 type ExecuteResponse struct {
@@ -264,6 +394,32 @@ type ExecuteResponse struct {
 	Session *SessionRef     `json:"session,omitempty"`
 	Timing  Timing          `json:"timing"`
 	Worker  WorkerRef       `json:"worker"`
+}
+
+// Execution defines model for Execution.
+type Execution struct {
+	// BeganAt When it was sent to its worker.
+	BeganAt  *time.Time `json:"began_at,omitempty"`
+	Command  string     `json:"command"`
+	Deadline time.Time  `json:"deadline"`
+
+	// Progress What the command said last with `charmer.progress`.
+	Progress  *Progress `json:"progress,omitempty"`
+	RequestID string    `json:"request_id"`
+	SessionID *string   `json:"session_id,omitempty"`
+
+	// Since When it was accepted.
+	Since  time.Time      `json:"since"`
+	State  ExecutionState `json:"state"`
+	Worker *WorkerRef     `json:"worker,omitempty"`
+}
+
+// ExecutionState defines model for Execution.State.
+type ExecutionState string
+
+// ExecutionList defines model for ExecutionList.
+type ExecutionList struct {
+	Executions []Execution `json:"executions"`
 }
 
 // Exit defines model for Exit.
@@ -388,7 +544,7 @@ type Problem struct {
 	// Retryable The same request can succeed later.
 	Retryable bool `json:"retryable"`
 
-	// Stack Where Python was at the timeout.
+	// Stack Where Python was when the call was ended: the traceback of its cancel, or the stacks of all threads before a kill.
 	Stack *string `json:"stack,omitempty"`
 
 	// Start Why a worker did not start.
@@ -401,7 +557,11 @@ type Problem struct {
 	// StderrTail The last lines that the worker logged or wrote to its standard error, of the call that failed and of no call.
 	// Lines of other calls are left out.
 	StderrTail []string `json:"stderr_tail,omitempty"`
-	Title      string   `json:"title"`
+
+	// Step How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
+	// worker; it had its own answer all the same.
+	Step  *CancelStep `json:"step,omitempty"`
+	Title string      `json:"title"`
 
 	// Type URI of the problem, `urn:charmer:problem:` and its code.
 	Type     string     `json:"type"`
@@ -411,6 +571,12 @@ type Problem struct {
 
 // ProblemCode defines model for ProblemCode.
 type ProblemCode string
+
+// Progress What the command said last with `charmer.progress`.
+type Progress struct {
+	Fraction *float64 `json:"fraction,omitempty"`
+	Message  *string  `json:"message,omitempty"`
+}
 
 // Queue defines model for Queue.
 type Queue struct {
@@ -589,6 +755,32 @@ type Stats_Sessions struct {
 	Lost    int64 `json:"lost"`
 }
 
+// StreamEvent `started`: the call runs; `request_id`, `worker`, `session`. `chunk`: one item, in `data`. `progress`: `fraction` and `message`. `log`: `level` and `message`
+// of `charmer.log`. `end`: the command has returned; `timing`. `error`: it has not; `problem`. Between server-sent events comment lines keep the
+// connection alive, and where lines are asked for, empty ones.
+type StreamEvent struct {
+	// Data Any JSON value.
+	Data     json.RawMessage  `json:"data,omitempty"`
+	Event    StreamEventEvent `json:"event"`
+	Fraction *float64         `json:"fraction,omitempty"`
+
+	// ID From 1, counting all events.
+	ID        int64             `json:"id"`
+	Level     *StreamEventLevel `json:"level,omitempty"`
+	Message   *string           `json:"message,omitempty"`
+	Problem   *Problem          `json:"problem,omitempty"`
+	RequestID *string           `json:"request_id,omitempty"`
+	Session   *SessionRef       `json:"session,omitempty"`
+	Timing    *Timing           `json:"timing,omitempty"`
+	Worker    *WorkerRef        `json:"worker,omitempty"`
+}
+
+// StreamEventEvent defines model for StreamEvent.Event.
+type StreamEventEvent string
+
+// StreamEventLevel defines model for StreamEvent.Level.
+type StreamEventLevel string
+
 // Timing defines model for Timing.
 type Timing struct {
 	// QueueMs Wait for a worker.
@@ -730,8 +922,14 @@ type Zygote struct {
 // ZygoteState Workers start with `exec` unless it is `starting`, for which they wait, or `ready`.
 type ZygoteState string
 
+// BroadcastID defines model for BroadcastId.
+type BroadcastID = string
+
 // LeaseID defines model for LeaseId.
 type LeaseID = string
+
+// RequestID defines model for RequestId.
+type RequestID = string
 
 // SessionIDPath defines model for SessionIdPath.
 type SessionIDPath = SessionID
@@ -741,6 +939,12 @@ type WorkerID = int64
 
 // RetryableProblem defines model for RetryableProblem.
 type RetryableProblem = Problem
+
+// ExecuteParams defines parameters for Execute.
+type ExecuteParams struct {
+	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
+	RequestTimeoutMs *float64 `json:"Request-Timeout-Ms,omitempty"`
+}
 
 // GetReadyParams defines parameters for GetReady.
 type GetReadyParams struct {
@@ -754,6 +958,9 @@ type ListWorkersParams struct {
 	// the more memory it has.
 	Usage *bool `form:"usage,omitempty" json:"usage,omitempty"`
 }
+
+// BroadcastJSONRequestBody defines body for Broadcast for application/json ContentType.
+type BroadcastJSONRequestBody = BroadcastRequest
 
 // CheckoutJSONRequestBody defines body for Checkout for application/json ContentType.
 type CheckoutJSONRequestBody = CheckoutRequest
@@ -838,6 +1045,42 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// BroadcastWithBody Run a command in every worker, and in each one that starts later
+	//
+	// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+	// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+	// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+	// when it is mended. If it fails later in a worker that starts, that start has failed.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /broadcast (the `Broadcast` operationId).
+	BroadcastWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Broadcast Run a command in every worker, and in each one that starts later
+	//
+	// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+	// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+	// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+	// when it is mended. If it fails later in a worker that starts, that start has failed.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /broadcast (the `Broadcast` operationId).
+	Broadcast(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListBroadcasts List what workers run when they start
+	//
+	// Corresponds with GET /broadcasts (the `ListBroadcasts` operationId).
+	ListBroadcasts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveBroadcast Have workers that start run a broadcast no more
+	//
+	// Workers that have run it keep what it did, until they are replaced.
+	//
+	// Corresponds with DELETE /broadcasts/{broadcast_id} (the `RemoveBroadcast` operationId).
+	RemoveBroadcast(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// CheckoutWithBody Lease a worker, or open or attach to a session
 	//
 	// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
@@ -899,10 +1142,19 @@ type ClientInterface interface {
 	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
+	// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+	// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+	// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+	// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+	// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+	//
+	// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+	// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /execute (the `Execute` operationId).
-	ExecuteWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ExecuteWithBody(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Execute Run a command
 	//
@@ -911,10 +1163,37 @@ type ClientInterface interface {
 	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
+	// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+	// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+	// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+	// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+	// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+	//
+	// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+	// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /execute (the `Execute` operationId).
-	Execute(ctx context.Context, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	Execute(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListExecutions List the calls that have no answer yet
+	//
+	// Corresponds with GET /executions (the `ListExecutions` operationId).
+	ListExecutions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelExecution Cancel a call
+	//
+	// Answers when the call has ended. Its caller gets 409 `cancelled`, or what the call came to all the same. Where clients have
+	// used the request id for several calls, all of them end.
+	//
+	// Corresponds with DELETE /executions/{request_id} (the `CancelExecution` operationId).
+	CancelExecution(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetExecution Look at a call that has no answer yet
+	//
+	// Corresponds with GET /executions/{request_id} (the `GetExecution` operationId).
+	GetExecution(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetHealth State, counts and reasons
 	//
@@ -967,7 +1246,7 @@ type ClientInterface interface {
 
 	// EndSession End a session
 	//
-	// A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+	// A running call is cancelled, and calls that wait for it are refused. Ending a lost session forgets that it was lost.
 	// The name is free at once: a session opened under it meanwhile has a process of its own.
 	//
 	// Corresponds with DELETE /sessions/{session_id} (the `EndSession` operationId).
@@ -1013,6 +1292,82 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
 	GetWorkerStack(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// BroadcastWithBody Run a command in every worker, and in each one that starts later
+//
+// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+// when it is mended. If it fails later in a worker that starts, that start has failed.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /broadcast (the `Broadcast` operationId).
+func (c *Client) BroadcastWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBroadcastRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Broadcast Run a command in every worker, and in each one that starts later
+//
+// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+// when it is mended. If it fails later in a worker that starts, that start has failed.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /broadcast (the `Broadcast` operationId).
+func (c *Client) Broadcast(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewBroadcastRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListBroadcasts List what workers run when they start
+//
+// Corresponds with GET /broadcasts (the `ListBroadcasts` operationId).
+func (c *Client) ListBroadcasts(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBroadcastsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveBroadcast Have workers that start run a broadcast no more
+//
+// Workers that have run it keep what it did, until they are replaced.
+//
+// Corresponds with DELETE /broadcasts/{broadcast_id} (the `RemoveBroadcast` operationId).
+func (c *Client) RemoveBroadcast(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveBroadcastRequest(c.Server, broadcastID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // CheckoutWithBody Lease a worker, or open or attach to a session
@@ -1136,11 +1491,20 @@ func (c *Client) ListCommands(ctx context.Context, reqEditors ...RequestEditorFn
 // has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
+// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+//
+// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+//
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /execute (the `Execute` operationId).
-func (c *Client) ExecuteWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewExecuteRequestWithBody(c.Server, contentType, body)
+func (c *Client) ExecuteWithBody(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExecuteRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1158,11 +1522,68 @@ func (c *Client) ExecuteWithBody(ctx context.Context, contentType string, body i
 // has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
+// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+//
+// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+//
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /execute (the `Execute` operationId).
-func (c *Client) Execute(ctx context.Context, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewExecuteRequest(c.Server, body)
+func (c *Client) Execute(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewExecuteRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListExecutions List the calls that have no answer yet
+//
+// Corresponds with GET /executions (the `ListExecutions` operationId).
+func (c *Client) ListExecutions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListExecutionsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelExecution Cancel a call
+//
+// Answers when the call has ended. Its caller gets 409 `cancelled`, or what the call came to all the same. Where clients have
+// used the request id for several calls, all of them end.
+//
+// Corresponds with DELETE /executions/{request_id} (the `CancelExecution` operationId).
+func (c *Client) CancelExecution(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelExecutionRequest(c.Server, requestID)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetExecution Look at a call that has no answer yet
+//
+// Corresponds with GET /executions/{request_id} (the `GetExecution` operationId).
+func (c *Client) GetExecution(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetExecutionRequest(c.Server, requestID)
 	if err != nil {
 		return nil, err
 	}
@@ -1304,7 +1725,7 @@ func (c *Client) ListSessions(ctx context.Context, reqEditors ...RequestEditorFn
 
 // EndSession End a session
 //
-// A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+// A running call is cancelled, and calls that wait for it are refused. Ending a lost session forgets that it was lost.
 // The name is free at once: a session opened under it meanwhile has a process of its own.
 //
 // Corresponds with DELETE /sessions/{session_id} (the `EndSession` operationId).
@@ -1419,6 +1840,107 @@ func (c *Client) GetWorkerStack(ctx context.Context, workerID WorkerID, reqEdito
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewBroadcastRequest calls the generic Broadcast builder with application/json body
+func NewBroadcastRequest(server string, body BroadcastJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewBroadcastRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewBroadcastRequestWithBody constructs an http.Request for the Broadcast method, with any body, and a specified content type
+func NewBroadcastRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/broadcast")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListBroadcastsRequest constructs an http.Request for the ListBroadcasts method
+func NewListBroadcastsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/broadcasts")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRemoveBroadcastRequest constructs an http.Request for the RemoveBroadcast method
+func NewRemoveBroadcastRequest(server string, broadcastID BroadcastID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "broadcast_id", broadcastID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/broadcasts/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewCheckoutRequest calls the generic Checkout builder with application/json body
@@ -1570,18 +2092,18 @@ func NewListCommandsRequest(server string) (*http.Request, error) {
 }
 
 // NewExecuteRequest calls the generic Execute builder with application/json body
-func NewExecuteRequest(server string, body ExecuteJSONRequestBody) (*http.Request, error) {
+func NewExecuteRequest(server string, params *ExecuteParams, body ExecuteJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewExecuteRequestWithBody(server, "application/json", bodyReader)
+	return NewExecuteRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewExecuteRequestWithBody constructs an http.Request for the Execute method, with any body, and a specified content type
-func NewExecuteRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewExecuteRequestWithBody(server string, params *ExecuteParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -1605,6 +2127,116 @@ func NewExecuteRequestWithBody(server string, contentType string, body io.Reader
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.RequestTimeoutMs != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Request-Timeout-Ms", *params.RequestTimeoutMs, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "number", Format: "double"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Request-Timeout-Ms", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewListExecutionsRequest constructs an http.Request for the ListExecutions method
+func NewListExecutionsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/executions")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCancelExecutionRequest constructs an http.Request for the CancelExecution method
+func NewCancelExecutionRequest(server string, requestID RequestID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "request_id", requestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/executions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetExecutionRequest constructs an http.Request for the GetExecution method
+func NewGetExecutionRequest(server string, requestID RequestID) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "request_id", requestID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/executions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -2147,6 +2779,46 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// BroadcastWithBodyWithResponse Run a command in every worker, and in each one that starts later
+	//
+	// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+	// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+	// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+	// when it is mended. If it fails later in a worker that starts, that start has failed.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /broadcast (the `Broadcast` operationId).
+	BroadcastWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastReply, error)
+
+	// BroadcastWithResponse Run a command in every worker, and in each one that starts later
+	//
+	// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+	// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+	// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+	// when it is mended. If it fails later in a worker that starts, that start has failed.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /broadcast (the `Broadcast` operationId).
+	BroadcastWithResponse(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastReply, error)
+
+	// ListBroadcastsWithResponse List what workers run when they start
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /broadcasts (the `ListBroadcasts` operationId).
+	ListBroadcastsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListBroadcastsReply, error)
+
+	// RemoveBroadcastWithResponse Have workers that start run a broadcast no more
+	//
+	// Workers that have run it keep what it did, until they are replaced.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /broadcasts/{broadcast_id} (the `RemoveBroadcast` operationId).
+	RemoveBroadcastWithResponse(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*RemoveBroadcastReply, error)
+
 	// CheckoutWithBodyWithResponse Lease a worker, or open or attach to a session
 	//
 	// `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
@@ -2212,10 +2884,19 @@ type ClientWithResponsesInterface interface {
 	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
+	// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+	// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+	// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+	// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+	// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+	//
+	// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+	// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /execute (the `Execute` operationId).
-	ExecuteWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteReply, error)
+	ExecuteWithBodyWithResponse(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteReply, error)
 
 	// ExecuteWithResponse Run a command
 	//
@@ -2224,10 +2905,43 @@ type ClientWithResponsesInterface interface {
 	// has a worker of its own and takes neither. The call has exactly one answer.
 	// An exception in the command is 422, or the status that its `CommandError` chose.
 	//
+	// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+	// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+	// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+	// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+	// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+	//
+	// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+	// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /execute (the `Execute` operationId).
-	ExecuteWithResponse(ctx context.Context, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteReply, error)
+	ExecuteWithResponse(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteReply, error)
+
+	// ListExecutionsWithResponse List the calls that have no answer yet
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /executions (the `ListExecutions` operationId).
+	ListExecutionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListExecutionsReply, error)
+
+	// CancelExecutionWithResponse Cancel a call
+	//
+	// Answers when the call has ended. Its caller gets 409 `cancelled`, or what the call came to all the same. Where clients have
+	// used the request id for several calls, all of them end.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /executions/{request_id} (the `CancelExecution` operationId).
+	CancelExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*CancelExecutionReply, error)
+
+	// GetExecutionWithResponse Look at a call that has no answer yet
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /executions/{request_id} (the `GetExecution` operationId).
+	GetExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*GetExecutionReply, error)
 
 	// GetHealthWithResponse State, counts and reasons
 	//
@@ -2296,7 +3010,7 @@ type ClientWithResponsesInterface interface {
 
 	// EndSessionWithResponse End a session
 	//
-	// A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+	// A running call is cancelled, and calls that wait for it are refused. Ending a lost session forgets that it was lost.
 	// The name is free at once: a session opened under it meanwhile has a process of its own.
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -2356,6 +3070,203 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
 	GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackReply, error)
+}
+
+// BroadcastReply200Headers the declared response headers of an HTTP 200 response for Broadcast
+type BroadcastReply200Headers struct {
+	XRequestID *string
+}
+
+// BroadcastReply400Headers the declared response headers of an HTTP 400 response for Broadcast
+type BroadcastReply400Headers struct {
+	XRequestID *string
+}
+
+// BroadcastReply404Headers the declared response headers of an HTTP 404 response for Broadcast
+type BroadcastReply404Headers struct {
+	XRequestID *string
+}
+
+// BroadcastReply413Headers the declared response headers of an HTTP 413 response for Broadcast
+type BroadcastReply413Headers struct {
+	XRequestID *string
+}
+
+// BroadcastReply415Headers the declared response headers of an HTTP 415 response for Broadcast
+type BroadcastReply415Headers struct {
+	XRequestID *string
+}
+
+// BroadcastReply500Headers the declared response headers of an HTTP 500 response for Broadcast
+type BroadcastReply500Headers struct {
+	XRequestID *string
+}
+
+// BroadcastReply503Headers the declared response headers of an HTTP 503 response for Broadcast
+type BroadcastReply503Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// BroadcastReplyDefaultHeaders the declared response headers of an HTTP default response for Broadcast
+type BroadcastReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type BroadcastReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BroadcastResponse
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *RetryableProblem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *BroadcastReply200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *BroadcastReply400Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *BroadcastReply404Headers
+	// Headers413 the parsed response headers for an HTTP 413 response
+	Headers413 *BroadcastReply413Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *BroadcastReply415Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *BroadcastReply500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *BroadcastReply503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *BroadcastReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r BroadcastReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r BroadcastReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ListBroadcastsReply200Headers the declared response headers of an HTTP 200 response for ListBroadcasts
+type ListBroadcastsReply200Headers struct {
+	XRequestID *string
+}
+
+// ListBroadcastsReply500Headers the declared response headers of an HTTP 500 response for ListBroadcasts
+type ListBroadcastsReply500Headers struct {
+	XRequestID *string
+}
+
+// ListBroadcastsReplyDefaultHeaders the declared response headers of an HTTP default response for ListBroadcasts
+type ListBroadcastsReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type ListBroadcastsReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *BroadcastList
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListBroadcastsReply200Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *ListBroadcastsReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListBroadcastsReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBroadcastsReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBroadcastsReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// RemoveBroadcastReply204Headers the declared response headers of an HTTP 204 response for RemoveBroadcast
+type RemoveBroadcastReply204Headers struct {
+	XRequestID *string
+}
+
+// RemoveBroadcastReply404Headers the declared response headers of an HTTP 404 response for RemoveBroadcast
+type RemoveBroadcastReply404Headers struct {
+	XRequestID *string
+}
+
+// RemoveBroadcastReply500Headers the declared response headers of an HTTP 500 response for RemoveBroadcast
+type RemoveBroadcastReply500Headers struct {
+	XRequestID *string
+}
+
+// RemoveBroadcastReplyDefaultHeaders the declared response headers of an HTTP default response for RemoveBroadcast
+type RemoveBroadcastReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type RemoveBroadcastReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *RemoveBroadcastReply204Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *RemoveBroadcastReply404Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *RemoveBroadcastReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *RemoveBroadcastReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveBroadcastReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveBroadcastReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
 }
 
 // CheckoutReply201Headers the declared response headers of an HTTP 201 response for Checkout
@@ -2722,6 +3633,11 @@ type ExecuteReply404Headers struct {
 	XRequestID *string
 }
 
+// ExecuteReply406Headers the declared response headers of an HTTP 406 response for Execute
+type ExecuteReply406Headers struct {
+	XRequestID *string
+}
+
 // ExecuteReply409Headers the declared response headers of an HTTP 409 response for Execute
 type ExecuteReply409Headers struct {
 	RetryAfter *int
@@ -2785,6 +3701,8 @@ type ExecuteReply struct {
 	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationProblemJSON406 *Problem
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *RetryableProblem
 	// ApplicationProblemJSON410 the response for an HTTP 410 `application/problem+json` response
@@ -2811,6 +3729,8 @@ type ExecuteReply struct {
 	Headers400 *ExecuteReply400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
 	Headers404 *ExecuteReply404Headers
+	// Headers406 the parsed response headers for an HTTP 406 response
+	Headers406 *ExecuteReply406Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
 	Headers409 *ExecuteReply409Headers
 	// Headers410 the parsed response headers for an HTTP 410 response
@@ -2843,6 +3763,168 @@ func (r ExecuteReply) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r ExecuteReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ListExecutionsReply200Headers the declared response headers of an HTTP 200 response for ListExecutions
+type ListExecutionsReply200Headers struct {
+	XRequestID *string
+}
+
+// ListExecutionsReply500Headers the declared response headers of an HTTP 500 response for ListExecutions
+type ListExecutionsReply500Headers struct {
+	XRequestID *string
+}
+
+// ListExecutionsReplyDefaultHeaders the declared response headers of an HTTP default response for ListExecutions
+type ListExecutionsReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type ListExecutionsReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *ExecutionList
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListExecutionsReply200Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *ListExecutionsReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *ListExecutionsReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r ListExecutionsReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListExecutionsReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// CancelExecutionReply200Headers the declared response headers of an HTTP 200 response for CancelExecution
+type CancelExecutionReply200Headers struct {
+	XRequestID *string
+}
+
+// CancelExecutionReply404Headers the declared response headers of an HTTP 404 response for CancelExecution
+type CancelExecutionReply404Headers struct {
+	XRequestID *string
+}
+
+// CancelExecutionReply500Headers the declared response headers of an HTTP 500 response for CancelExecution
+type CancelExecutionReply500Headers struct {
+	XRequestID *string
+}
+
+// CancelExecutionReplyDefaultHeaders the declared response headers of an HTTP default response for CancelExecution
+type CancelExecutionReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type CancelExecutionReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CancelResponse
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CancelExecutionReply200Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *CancelExecutionReply404Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *CancelExecutionReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CancelExecutionReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelExecutionReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelExecutionReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GetExecutionReply200Headers the declared response headers of an HTTP 200 response for GetExecution
+type GetExecutionReply200Headers struct {
+	XRequestID *string
+}
+
+// GetExecutionReply404Headers the declared response headers of an HTTP 404 response for GetExecution
+type GetExecutionReply404Headers struct {
+	XRequestID *string
+}
+
+// GetExecutionReply500Headers the declared response headers of an HTTP 500 response for GetExecution
+type GetExecutionReply500Headers struct {
+	XRequestID *string
+}
+
+// GetExecutionReplyDefaultHeaders the declared response headers of an HTTP default response for GetExecution
+type GetExecutionReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type GetExecutionReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Execution
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetExecutionReply200Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *GetExecutionReply404Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetExecutionReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetExecutionReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GetExecutionReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetExecutionReply) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -3680,6 +4762,70 @@ func (r GetWorkerStackReply) StatusCode() int {
 	return 0
 }
 
+// BroadcastWithBodyWithResponse Run a command in every worker, and in each one that starts later
+//
+// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+// when it is mended. If it fails later in a worker that starts, that start has failed.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /broadcast (the `Broadcast` operationId).
+func (c *ClientWithResponses) BroadcastWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastReply, error) {
+	rsp, err := c.BroadcastWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBroadcastReply(rsp)
+}
+
+// BroadcastWithResponse Run a command in every worker, and in each one that starts later
+//
+// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
+// that starts later, also for sessions, before it is ready. Workers that a session or a lease has keep what they have. Answers when
+// all have run it, or after `timeout_ms` with those that are busy as `pending`. If it fails in one it is not kept for later ones: repeat it
+// when it is mended. If it fails later in a worker that starts, that start has failed.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /broadcast (the `Broadcast` operationId).
+func (c *ClientWithResponses) BroadcastWithResponse(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastReply, error) {
+	rsp, err := c.Broadcast(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseBroadcastReply(rsp)
+}
+
+// ListBroadcastsWithResponse List what workers run when they start
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /broadcasts (the `ListBroadcasts` operationId).
+func (c *ClientWithResponses) ListBroadcastsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListBroadcastsReply, error) {
+	rsp, err := c.ListBroadcasts(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBroadcastsReply(rsp)
+}
+
+// RemoveBroadcastWithResponse Have workers that start run a broadcast no more
+//
+// Workers that have run it keep what it did, until they are replaced.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /broadcasts/{broadcast_id} (the `RemoveBroadcast` operationId).
+func (c *ClientWithResponses) RemoveBroadcastWithResponse(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*RemoveBroadcastReply, error) {
+	rsp, err := c.RemoveBroadcast(ctx, broadcastID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveBroadcastReply(rsp)
+}
+
 // CheckoutWithBodyWithResponse Lease a worker, or open or attach to a session
 //
 // `anonymous` takes a pooled worker for exclusive use. If a call ran on it, the worker is replaced when the
@@ -3781,11 +4927,20 @@ func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, reqE
 // has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
+// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+//
+// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+//
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /execute (the `Execute` operationId).
-func (c *ClientWithResponses) ExecuteWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteReply, error) {
-	rsp, err := c.ExecuteWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ExecuteWithBodyWithResponse(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteReply, error) {
+	rsp, err := c.ExecuteWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -3799,15 +4954,66 @@ func (c *ClientWithResponses) ExecuteWithBodyWithResponse(ctx context.Context, c
 // has a worker of its own and takes neither. The call has exactly one answer.
 // An exception in the command is 422, or the status that its `CommandError` chose.
 //
+// A command that yields items answers `Accept: text/event-stream` or `application/x-ndjson` as they come; without those headers
+// `result` is an array of all items, and a command that yields none is refused with 406 when nothing else is accepted. A stream
+// begins with the first word from Python, or after ten seconds of silence; what fails before that is an ordinary problem. Its
+// events are those of `StreamEvent`, as lines, or as server-sent events whose type is the member `event` and whose id the
+// member `id`. Each stream ends with `end` or `error`: one that does not was cut.
+//
+// The client that leaves ends the call, as does `DELETE /executions/{request_id}`: it is taken off the queue, or cancelled in Python, which
+// raises `charmer.Cancelled`, or if it goes on for longer than `--cancel-grace`, killed with its worker.
+//
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /execute (the `Execute` operationId).
-func (c *ClientWithResponses) ExecuteWithResponse(ctx context.Context, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteReply, error) {
-	rsp, err := c.Execute(ctx, body, reqEditors...)
+func (c *ClientWithResponses) ExecuteWithResponse(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteReply, error) {
+	rsp, err := c.Execute(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseExecuteReply(rsp)
+}
+
+// ListExecutionsWithResponse List the calls that have no answer yet
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /executions (the `ListExecutions` operationId).
+func (c *ClientWithResponses) ListExecutionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListExecutionsReply, error) {
+	rsp, err := c.ListExecutions(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListExecutionsReply(rsp)
+}
+
+// CancelExecutionWithResponse Cancel a call
+//
+// Answers when the call has ended. Its caller gets 409 `cancelled`, or what the call came to all the same. Where clients have
+// used the request id for several calls, all of them end.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /executions/{request_id} (the `CancelExecution` operationId).
+func (c *ClientWithResponses) CancelExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*CancelExecutionReply, error) {
+	rsp, err := c.CancelExecution(ctx, requestID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelExecutionReply(rsp)
+}
+
+// GetExecutionWithResponse Look at a call that has no answer yet
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /executions/{request_id} (the `GetExecution` operationId).
+func (c *ClientWithResponses) GetExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*GetExecutionReply, error) {
+	rsp, err := c.GetExecution(ctx, requestID, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetExecutionReply(rsp)
 }
 
 // GetHealthWithResponse State, counts and reasons
@@ -3925,7 +5131,7 @@ func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, reqE
 
 // EndSessionWithResponse End a session
 //
-// A running call finishes first; calls that wait for it are refused. Ending a lost session forgets that it was lost.
+// A running call is cancelled, and calls that wait for it are refused. Ending a lost session forgets that it was lost.
 // The name is free at once: a session opened under it meanwhile has a process of its own.
 //
 // Returns a wrapper object for the known response body format(s).
@@ -4026,6 +5232,330 @@ func (c *ClientWithResponses) GetWorkerStackWithResponse(ctx context.Context, wo
 		return nil, err
 	}
 	return ParseGetWorkerStackReply(rsp)
+}
+
+// ParseBroadcastReply parses an HTTP response from a BroadcastWithResponse call
+func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &BroadcastReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BroadcastResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers BroadcastReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers BroadcastReply400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 404:
+		var headers BroadcastReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 413:
+		var headers BroadcastReply413Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers413 = &headers
+	case rsp.StatusCode == 415:
+		var headers BroadcastReply415Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 500:
+		var headers BroadcastReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers BroadcastReply503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers BroadcastReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListBroadcastsReply parses an HTTP response from a ListBroadcastsWithResponse call
+func ParseListBroadcastsReply(rsp *http.Response) (*ListBroadcastsReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBroadcastsReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest BroadcastList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListBroadcastsReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 500:
+		var headers ListBroadcastsReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers ListBroadcastsReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRemoveBroadcastReply parses an HTTP response from a RemoveBroadcastWithResponse call
+func ParseRemoveBroadcastReply(rsp *http.Response) (*RemoveBroadcastReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveBroadcastReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		var headers RemoveBroadcastReply204Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers204 = &headers
+	case rsp.StatusCode == 404:
+		var headers RemoveBroadcastReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 500:
+		var headers RemoveBroadcastReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers RemoveBroadcastReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
 }
 
 // ParseCheckoutReply parses an HTTP response from a CheckoutWithResponse call
@@ -4682,6 +6212,13 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.ApplicationProblemJSON404 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON406 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
 		var dest RetryableProblem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -4752,6 +6289,9 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.ApplicationProblemJSONDefault = &dest
 
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
+
 	}
 
 	switch {
@@ -4785,6 +6325,16 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 			headers.XRequestID = &value
 		}
 		response.Headers404 = &headers
+	case rsp.StatusCode == 406:
+		var headers ExecuteReply406Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers406 = &headers
 	case rsp.StatusCode == 409:
 		var headers ExecuteReply409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
@@ -4905,6 +6455,259 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		response.Headers504 = &headers
 	case true:
 		var headers ExecuteReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListExecutionsReply parses an HTTP response from a ListExecutionsWithResponse call
+func ParseListExecutionsReply(rsp *http.Response) (*ListExecutionsReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListExecutionsReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest ExecutionList
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListExecutionsReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 500:
+		var headers ListExecutionsReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers ListExecutionsReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCancelExecutionReply parses an HTTP response from a CancelExecutionWithResponse call
+func ParseCancelExecutionReply(rsp *http.Response) (*CancelExecutionReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelExecutionReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CancelResponse
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CancelExecutionReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 404:
+		var headers CancelExecutionReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 500:
+		var headers CancelExecutionReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers CancelExecutionReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetExecutionReply parses an HTTP response from a GetExecutionWithResponse call
+func ParseGetExecutionReply(rsp *http.Response) (*GetExecutionReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetExecutionReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Execution
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetExecutionReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 404:
+		var headers GetExecutionReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetExecutionReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers GetExecutionReplyDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

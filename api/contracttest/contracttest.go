@@ -36,11 +36,23 @@ func Load(path string) (*Contract, error) {
 		return nil, err
 	}
 	doc.Servers = nil // any host will do
+	allowNull(doc)
 	router, err := gorillamux.NewRouter(doc)
 	if err != nil {
 		return nil, err
 	}
 	return &Contract{doc: doc, router: router}, nil
+}
+
+// allowNull lets members without a type be null, as JSON Schema has it. The library takes them for ones that cannot be.
+func allowNull(doc *openapi3.T) {
+	for _, schema := range doc.Components.Schemas {
+		for _, member := range schema.Value.Properties {
+			if member.Ref == "" && member.Value.Type.IsEmpty() {
+				member.Value.Type = &openapi3.Types{"null", "boolean", "number", "string", "array", "object"}
+			}
+		}
+	}
 }
 
 // Operations lists what the document describes, each as "METHOD path".
@@ -140,6 +152,15 @@ func (c *Contract) Faults(req *http.Request, status int, header http.Header, bod
 		}
 	}
 	return faults
+}
+
+// Misfit says how a JSON text does not fit a schema of the document, which is one of those under components; it is nil if it fits.
+func (c *Contract) Misfit(schema string, text []byte) error {
+	var value any
+	if err := json.Unmarshal(text, &value); err != nil {
+		return err
+	}
+	return c.doc.ValidateSchemaJSON(c.doc.Components.Schemas[schema].Value, value)
 }
 
 // problem is a problem document, declared apart from the generated types.

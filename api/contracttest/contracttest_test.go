@@ -5,6 +5,24 @@ import (
 	"testing"
 )
 
+func TestMisfitsOfASchemaAreFound(t *testing.T) {
+	c, err := Load("../../openapi.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, fits := range map[string]bool{
+		`{"event":"chunk","id":2,"data":null}`: true,
+		`{"event":"chunk"}`:                    false,
+		`{"event":"piece","id":2}`:             false,
+		`{"event":"chunk","id":2,"x":1}`:       false,
+		`{"event":"chunk","id":2`:              false,
+	} {
+		if err := c.Misfit("StreamEvent", []byte(text)); (err == nil) != fits {
+			t.Errorf("%s: %v, want a fit: %v", text, err, fits)
+		}
+	}
+}
+
 func TestTheContractCheckFindsFaults(t *testing.T) {
 	c, err := Load("../../openapi.yaml")
 	if err != nil {

@@ -119,7 +119,7 @@ func memory(name string, w *workerproc.Worker) error {
 		if n == 9_999 {
 			command, args = "collect", nil
 		}
-		if _, err := w.Call(&workerproc.Call{Command: command, Args: args, RequestID: "bench", Deadline: time.Now().Add(time.Minute)}); err != nil {
+		if _, err := w.Call(context.Background(), &workerproc.Call{Command: command, Args: args, RequestID: "bench", Deadline: time.Now().Add(time.Minute)}); err != nil {
 			return err
 		}
 	}

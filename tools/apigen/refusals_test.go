@@ -81,7 +81,8 @@ func TestARequestBodyMustBeAnObjectInJSON(t *testing.T) {
 func TestUntranslatedParametersAreRefusedWithTheirPlace(t *testing.T) {
 	const at = "#/paths/~1things/post/parameters/0"
 	tests := []struct{ name, parameter, where, what string }{
-		{"header", "{in: header, name: p, schema: {type: string}}", at, "header"},
+		{"cookie", "{in: cookie, name: p, schema: {type: string}}", at, "cookie"},
+		{"header", "{in: header, name: p, required: true, schema: {type: string}}", at, "header"},
 		{"style", "{in: query, name: p, style: deepObject, schema: {type: string}}", at, "style"},
 		{"content", "{in: query, name: p, content: {application/json: {}}}", at, "content"},
 		{"no schema", "{in: query, name: p}", at, "schema"},

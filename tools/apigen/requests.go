@@ -60,8 +60,11 @@ func (t *translator) parameter(p place) {
 		t.refuse(p.refused("%s is not translated", strings.Join(extra, ", ")))
 		return
 	}
-	if in := p.keys["in"]; in != "path" && in != "query" {
+	if in := p.keys["in"]; in != "path" && in != "query" && in != "header" {
 		t.refuse(p.refused("a parameter in %v is not translated", in))
+		return
+	} else if in == "header" && p.keys["required"] == true {
+		t.refuse(p.refused("a header that is required is not translated"))
 		return
 	}
 	schema, ok := p.child("schema")

@@ -11,7 +11,8 @@ Save as app.py and run `charmer serve app.py`.
 
 from __future__ import annotations
 
-from ._call import Call, current
+from ._call import Call, Shield, current, log, progress, shield
+from ._cancel import Cancelled
 from ._registry import (
     CommandError,
     command,
@@ -24,12 +25,17 @@ from ._version import VERSION as __version__
 
 __all__ = [
     "Call",
+    "Cancelled",
     "CommandError",
+    "Shield",
     "__version__",
     "command",
     "current",
+    "log",
     "on_session_end",
     "on_session_start",
     "on_start",
     "on_stop",
+    "progress",
+    "shield",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,12 @@ from typing import Callable, Dict, Final, FrozenSet, Optional, Tuple
 
 Function = Callable[..., object]
 
+FUNCTION: Final = "a plain"
+GENERATOR: Final = "a generator"
+COROUTINE: Final = "an async"
+ASYNC_GENERATOR: Final = "an async generator"
+
+_CONCURRENCY: Final = 100
 _NAME: Final = re.compile(r"[^\W\d][\w.:-]{0,127}")
 _ISOLATIONS: Final = ("shared", "fresh")
 _POSITIONAL: Final = inspect.Parameter.POSITIONAL_ONLY
@@ -18,9 +25,13 @@ _POSITIONAL: Final = inspect.Parameter.POSITIONAL_ONLY
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a command. variadic: `**kwargs`, which takes any further name."""
+    """One parameter of a command.
 
-    __slots__ = ("annotation", "default", "name", "positional", "required", "variadic")
+    positional: it has no name for callers in Python; variadic: `**kwargs`, which takes any further name; by_position: it
+    can be given by position.
+    """
+
+    __slots__ = ("annotation", "by_position", "default", "name", "positional", "required", "variadic")
 
     name: str
     required: bool
@@ -28,22 +39,42 @@ class Parameter:
     default: object
     positional: bool
     variadic: bool
+    by_position: bool
+
+
+@dataclass(frozen=True)
+class Options:
+    """How calls of a command run side by side, as the app asks for it; see charmer.command."""
+
+    concurrency: Optional[int] = None
+    batch: bool = False
+    max_batch: int = 32
+    max_wait_ms: float = 5
 
 
 @dataclass(frozen=True)
 class Command:
-    """A function that the app registered, with all that a call needs worked out beforehand."""
+    """A function that the app registered, with all that a call needs worked out beforehand.
+
+    kind is one of the constants above, streams whether it yields items, concurrency how many calls a worker may have
+    open when one of this command is added, batch how many calls are in a batch at most, 0 if there are none.
+    """
 
     __slots__ = (
         "allowed",
+        "batch",
+        "concurrency",
         "doc",
         "function",
         "idempotent",
         "isolation",
+        "kind",
+        "max_wait_ms",
         "name",
         "parameters",
         "positional",
         "required",
+        "streams",
         "timeout_ms",
         "variadic",
     )
@@ -59,10 +90,20 @@ class Command:
     timeout_ms: Optional[float]
     idempotent: bool
     isolation: str
+    kind: str
+    streams: bool
+    concurrency: int
+    batch: int
+    max_wait_ms: float
 
 
 def make_command(
-    function: Function, name: Optional[str], timeout: Optional[float], idempotent: bool, isolation: str = "shared"
+    function: Function,
+    name: Optional[str],
+    timeout: Optional[float],
+    idempotent: bool,
+    isolation: str = "shared",
+    options: Options = Options(),
 ) -> Command:
     """Work out a command.
 
@@ -72,12 +113,13 @@ def make_command(
         timeout: Seconds that a call may take, or None.
         idempotent: Whether running it twice does no more than running it once.
         isolation: "shared", or "fresh" if each call has a worker of its own.
+        options: How its calls run side by side.
 
     Raises:
-        TypeError: The function is none, or not a plain one; an option has the wrong type.
+        TypeError: The function is none; an option has the wrong type.
         ValueError: An option has a value that cannot be used.
     """
-    check_plain(function, "command")
+    kind = _kind(function, "command")
     called = getattr(function, "__name__", "") if name is None else name
     if not isinstance(called, str):
         raise TypeError(f"the name of a command is a string, not {called!r}")
@@ -91,6 +133,10 @@ def make_command(
     if isolation not in _ISOLATIONS:
         raise ValueError(f"isolation of command {called!r} is 'shared' or 'fresh', not {isolation!r}")
     parameters = _parameters(function)
+    if not isinstance(options.batch, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"batch of command {called!r} is True or False, not {options.batch!r}")
+    if options.batch:
+        parameters = (_check_batch(called, kind, options, isolation, parameters),)
     named = [p for p in parameters if not p.variadic]
     return Command(
         name=called,
@@ -104,6 +150,11 @@ def make_command(
         timeout_ms=None if timeout is None else _milliseconds(timeout, called),
         idempotent=idempotent,
         isolation=isolation,
+        kind=kind,
+        streams=kind in (GENERATOR, ASYNC_GENERATOR),
+        concurrency=2 * options.max_batch if options.batch else _concurrency(called, kind, options, isolation),
+        batch=options.max_batch if options.batch else 0,
+        max_wait_ms=options.max_wait_ms,
     )
 
 
@@ -113,17 +164,69 @@ def check_plain(function: object, decorator: str) -> None:
     Raises:
         TypeError: With a sentence that says so.
     """
+    kind = _kind(function, decorator)
+    if kind != FUNCTION:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"@{decorator}: {name} is {kind} function, and a hook must be a plain one")
+
+
+def needs_loop(command: Command) -> bool:
+    """Tell whether a worker that has this command serves on an event loop."""
+    return command.concurrency > 1 or command.kind in (COROUTINE, ASYNC_GENERATOR)
+
+
+def _kind(function: object, decorator: str) -> str:
     if not callable(function):
         raise TypeError(f"@{decorator} stands above a function, not {function!r}; options are given by name")
     call = getattr(function, "__call__", None)  # of an instance whose class defines it
     for kind, asks in (
-        ("an async generator", inspect.isasyncgenfunction),
-        ("an async", inspect.iscoroutinefunction),
-        ("a generator", inspect.isgeneratorfunction),
+        (ASYNC_GENERATOR, inspect.isasyncgenfunction),
+        (COROUTINE, inspect.iscoroutinefunction),
+        (GENERATOR, inspect.isgeneratorfunction),
     ):
         if asks(function) or asks(call):
-            name = getattr(function, "__qualname__", repr(function))
-            raise TypeError(f"@{decorator}: {name} is {kind} function; this version runs plain functions only")
+            return kind
+    return FUNCTION
+
+
+def _concurrency(name: str, kind: str, options: Options, isolation: str) -> int:
+    asked = options.concurrency
+    if asked is None:
+        if kind in (FUNCTION, GENERATOR) or isolation == "fresh":
+            return 1
+        default = os.environ.get("CHARMER_WORKER_CONCURRENCY", "")
+        return max(1, int(default)) if default.isdecimal() else _CONCURRENCY
+    if isinstance(asked, bool) or not isinstance(asked, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"concurrency of command {name!r} is a whole number, not {asked!r}")
+    if asked < 1:
+        raise ValueError(f"concurrency of command {name!r} is {asked}, but must be at least 1")
+    if asked > 1 and isolation == "fresh":
+        raise ValueError(f"command {name!r} has a fresh worker for each call, so its concurrency is 1, not {asked}")
+    return asked
+
+
+def _check_batch(
+    name: str, kind: str, options: Options, isolation: str, parameters: Tuple[Parameter, ...]
+) -> Parameter:
+    """Check a command that runs in batches, and return the parameter that stands for whatever its calls send."""
+    most, wait = options.max_batch, options.max_wait_ms
+    if kind not in (FUNCTION, COROUTINE):
+        raise TypeError(f"command {name!r} is {kind} function, which cannot run in batches")
+    if isolation == "fresh":
+        raise ValueError(f"command {name!r} has a fresh worker for each call, so it cannot run in batches")
+    if options.concurrency is not None:
+        raise ValueError(f"command {name!r} runs in batches, so max_batch says how many calls run at once, not concurrency")
+    if isinstance(most, bool) or not isinstance(most, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"max_batch of command {name!r} is a whole number, not {most!r}")
+    if most < 1:
+        raise ValueError(f"max_batch of command {name!r} is {most}, but must be at least 1")
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"max_wait_ms of command {name!r} is a number of milliseconds, not {wait!r}")
+    if not 0 <= wait < math.inf:
+        raise ValueError(f"max_wait_ms of command {name!r} is {wait!r}, but must be at least 0 and finite")
+    if len(parameters) != 1 or parameters[0].variadic or not parameters[0].by_position:
+        raise TypeError(f"command {name!r} runs in batches, so it takes one argument by position: the list of arguments")
+    return Parameter(parameters[0].name, False, "", None, False, True, False)
 
 
 def describe(command: Command) -> Dict[str, object]:
@@ -138,6 +241,10 @@ def describe(command: Command) -> Dict[str, object]:
         description["idempotent"] = True
     if command.isolation != "shared":
         description["isolation"] = command.isolation
+    if command.streams:
+        description["stream"] = True
+    if command.concurrency > 1:
+        description["concurrency"] = command.concurrency
     return description
 
 
@@ -159,6 +266,7 @@ def _parameters(function: Function) -> Tuple[Parameter, ...]:
             default=p.default,
             positional=p.kind is _POSITIONAL,
             variadic=p.kind is p.VAR_KEYWORD,
+            by_position=p.kind in (_POSITIONAL, p.POSITIONAL_OR_KEYWORD),
         )
         for p in signature.parameters.values()
         if p.kind is not p.VAR_POSITIONAL  # arguments come by name, so *args stays empty

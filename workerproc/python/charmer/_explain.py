@@ -14,7 +14,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_PATH: Final = 300
 
 
-def explain(value: object, error: BaseException) -> str:
+def explain(value: object, error: BaseException, root: str = "result") -> str:
     """Say why a result could not be encoded, and where in it.
 
     Lets nothing pass that is an Exception, whatever the result does when looked at; an exit which a signal handler
@@ -23,24 +23,25 @@ def explain(value: object, error: BaseException) -> str:
     Args:
         value: The result.
         error: What encoding it raised.
+        root: What it is called in the sentence.
 
     Returns:
         A sentence such as "result.rows[3].score is nan, which JSON cannot carry".
     """
     try:
-        found = _search(value, error)
+        found = _search(value, error, root)
     except Exception:
         found = None
-    return found or f"result cannot be encoded as JSON: {headline(error)}"
+    return found or f"{root} cannot be encoded as JSON: {headline(error)}"
 
 
-def _search(value: object, error: BaseException) -> Optional[str]:
+def _search(value: object, error: BaseException, root: str) -> Optional[str]:
     depth = 0
     path: List[str] = []
     inside: Dict[int, int] = {}  # id of a container on the path: its depth
     sound: Set[int] = set()  # ids of containers that have been gone through; parts may be shared, many times over
     iterators: List[Tuple[int, Iterator[Tuple[str, object]]]] = []
-    step, item = "result", value
+    step, item = root, value
     while True:
         path.append(step)
         fault = _fault(item)
@@ -66,7 +67,7 @@ def _search(value: object, error: BaseException) -> Optional[str]:
         else:
             break
     if is_a(error, RecursionError):
-        return f"result is nested {depth} levels deep, which is more than JSON encoding takes"
+        return f"{root} is nested {depth} levels deep, which is more than JSON encoding takes"
     return None
 
 

@@ -21,6 +21,11 @@ _errno: Final = OSError.__dict__["errno"].__get__  # past what a class of the ap
 _NOT_THE_APP: Final[FrozenSet[str]] = frozenset(
     (
         os.path.join(_HERE, "_run.py"),
+        os.path.join(_HERE, "_loop.py"),
+        os.path.join(_HERE, "_pool.py"),
+        os.path.join(_HERE, "_batch.py"),
+        os.path.join(_HERE, "_stream.py"),
+        os.path.join(_HERE, "_task.py"),
         os.path.join(_HERE, "_loader.py"),
         importlib.__file__,
         "<frozen importlib._bootstrap>",
@@ -50,6 +55,14 @@ def failure_fields(exc: BaseException, limit: int) -> Dict[str, object]:
     fields["traceback"] = cut_middle(traceback_text(exc), limit)
     if is_exit(exc):
         fields["exiting"] = True
+    return fields
+
+
+def cancelled_fields(exc: BaseException, limit: int) -> Dict[str, object]:
+    """Describe how a cancelled call ended: the members of an ERROR of kind cancelled. Never raises."""
+    fields: Dict[str, object] = {"kind": "cancelled", **_type_and_message(exc, limit)}
+    _cut_tail(exc.__traceback__)
+    fields["traceback"] = cut_middle(traceback_text(exc), limit)
     return fields
 
 
@@ -123,3 +136,14 @@ def _trimmed(tb: Optional[TracebackType]) -> Optional[TracebackType]:
     while tb is not None and tb.tb_frame.f_code.co_filename in _NOT_THE_APP:
         tb = tb.tb_next
     return tb
+
+
+def _cut_tail(tb: Optional[TracebackType]) -> None:
+    """Let a traceback end where the app was, without the frames of this runtime that raised there."""
+    last: Optional[TracebackType] = None
+    while tb is not None:
+        if not tb.tb_frame.f_code.co_filename.startswith(_HERE):
+            last = tb
+        tb = tb.tb_next
+    if last is not None:
+        last.tb_next = None

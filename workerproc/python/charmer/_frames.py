@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import os
 from struct import Struct
-from threading import RLock
 from time import monotonic
-from typing import Callable, Final, Iterator, List, NoReturn, Tuple, TypeVar, Union
+from typing import Callable, Final, Iterator, List, NoReturn, Optional, Set, Tuple, TypeVar, Union
 
 from ._failure import headline, is_system_error
-from ._turns import Turns
+from ._turns import Gate, Turns
 
 CALL: Final = 0x01
 PING: Final = 0x03
@@ -26,9 +25,13 @@ HELLO: Final = 0x81
 PROGRESS: Final = 0x82
 READY: Final = 0x83
 RESULT: Final = 0x84
+CHUNK: Final = 0x85
 ERROR: Final = 0x86
 LOG: Final = 0x87
 PONG: Final = 0x88
+
+EVENT: Final = 0x187
+"""A LOG that is an event of its call, and is dropped where that has been answered. Not a kind on the pipe."""
 
 OVERHEAD: Final = 5
 """Bytes that length counts besides the body."""
@@ -40,7 +43,10 @@ _TO_WORKER: Final = frozenset((CALL, PING, STOP))
 _CHUNK: Final = 64 * 1024
 _HEADER: Final = Struct(">IBI")
 _LENGTH: Final = Struct(">I")
-_OF_THE_CALL: Final = -1
+OF_THE_CALL: Final = -1
+"""Stands for the id of the one call that runs, where calls run one after another."""
+
+_ONLY_WHILE_OPEN: Final = frozenset((PROGRESS, CHUNK, EVENT))
 _read: Final = os.read
 _readv: Final = os.readv
 _write: Final = os.write
@@ -84,10 +90,8 @@ def read_frames(fd: int, max_frame: int, stray: Callable[[BaseException], None])
                     _check_length(_LENGTH.unpack_from(rest)[0], max_frame)
                 break
             length, kind, call_id = _HEADER.unpack_from(data, at)
-            if length < OVERHEAD or length > max_frame:
-                _check_length(length, max_frame)
-            if kind not in _TO_WORKER:
-                raise FrameError(f"kind 0x{kind:02x} of a frame is none that a worker takes")
+            if length < OVERHEAD or length > max_frame or kind not in _TO_WORKER:
+                _check_header(length, kind, max_frame)
             end = at + _LENGTH.size + length
             if end - size > _CHUNK:
                 yield kind, call_id, _read_large(fd, data[at:], end - at, stray), monotonic()
@@ -126,6 +130,78 @@ def _uninterrupted(read: Callable[[int, A], R], fd: int, arg: A, stray: Callable
     return got[0]
 
 
+class Splitter:
+    """Cuts into frames what comes in pieces, for a reader that must not wait for the rest of one."""
+
+    def __init__(self, max_frame: int) -> None:
+        """Args: max_frame: Largest length that is accepted; it is checked before the body is waited for."""
+        self._max_frame = max_frame
+        self._rest = bytearray()
+        self._wanted = 0  # bytes of the frame that has begun
+
+    def feed(self, data: bytes) -> List[Frame]:
+        """Return the frames that are complete with data.
+
+        Raises:
+            FrameError: As read_frames.
+        """
+        arrived = monotonic()
+        rest, at = self._rest, 0
+        rest += data
+        frames: List[Frame] = []
+        while len(rest) - at >= max(self._wanted, _LENGTH.size):
+            self._wanted = 0
+            (length,) = _LENGTH.unpack_from(rest, at)
+            _check_length(length, self._max_frame)
+            if len(rest) - at < _HEADER.size:
+                break
+            _, kind, call_id = _HEADER.unpack_from(rest, at)
+            _check_header(length, kind, self._max_frame)
+            end = at + _LENGTH.size + length
+            if end > len(rest):
+                self._wanted = end - at
+                break
+            frames.append((kind, call_id, _text(bytes(rest[at + _HEADER.size : end])), arrived))
+            at = end
+        del rest[:at]
+        return frames
+
+    def end(self) -> None:
+        """Take note that input has ended.
+
+        Raises:
+            FrameError: Inside a frame.
+        """
+        if self._rest:
+            raise FrameError(f"input ended {len(self._rest)} bytes into a frame")
+
+
+def read_some(fd: int, stray: Callable[[BaseException], None]) -> Optional[bytes]:
+    """Read what is there, once a poll says that there is something; empty at end of input, None if there is nothing.
+
+    Args:
+        fd: Descriptor to read.
+        stray: As for read_frames.
+
+    Raises:
+        FrameError: The descriptor cannot be read.
+    """
+    return _uninterrupted(_read_if_any, fd, _CHUNK, stray)
+
+
+def _read_if_any(fd: int, size: int) -> Optional[bytes]:
+    try:
+        return _read(fd, size)
+    except BlockingIOError:  # a loop of another make has made it non-blocking
+        return None
+
+
+def _check_header(length: int, kind: int, max_frame: int) -> None:
+    _check_length(length, max_frame)
+    if kind not in _TO_WORKER:
+        raise FrameError(f"kind 0x{kind:02x} of a frame is none that a worker takes")
+
+
 def _check_length(length: int, max_frame: int) -> None:
     if not OVERHEAD <= length <= max_frame:
         raise FrameError(f"length {length} of a frame is not within {OVERHEAD} and {max_frame}")
@@ -146,19 +222,23 @@ class FrameWriter:
     writes nothing and takes no lock, since a thread of the parent may have held it.
     """
 
-    __slots__ = ("_die", "_fd", "_turns", "attached", "forked", "lock", "running")
+    __slots__ = ("_die", "_fd", "_turns", "attached", "forked", "gate", "open", "running", "whose")
 
-    def __init__(self, fd: int, die: Callable[[str], NoReturn]) -> None:
+    def __init__(self, fd: int, die: Callable[[str], NoReturn], gate: Optional[Gate] = None) -> None:
         self._fd = fd
         self._die = die
-        self.lock = RLock()
+        self.gate = gate or Gate()
         """For whatever puts its output through this writer; see Turns."""
-        self._turns: Turns[Tuple[int, int, bytes]] = Turns(self._put_out, self.lock)
+        self._turns: Turns[Tuple[int, int, bytes]] = Turns(self._put_out, self.gate)
         self.attached = True
         self.forked = False
         """Whether this is a child that the app forked, whose frames are its parent's to write."""
         self.running = 0
         """Id of the call that runs, else 0. Set by the serve loop, cleared in the turn that writes the reply."""
+        self.open: Set[int] = set()
+        """Ids of the calls that run side by side; as running."""
+        self.whose: Callable[[], int] = _of_the_call
+        """Tells the id of the call that the code which asks belongs to, 0 for none."""
 
     def send(self, kind: int, body: bytes = b"", call_id: int = 0) -> None:
         """Write one frame, or queue it if this thread is in the midst of writing one."""
@@ -171,16 +251,25 @@ class FrameWriter:
             self._die("a forked child came back to the serve loop")
         self._turns.settle((kind, call_id, body))
 
-    def log(self, body: bytes) -> None:
-        """Write one LOG frame with the id of the running call. None follows the reply to its call."""
-        self.send(LOG, body, _OF_THE_CALL)
+    def log(self, body: bytes, call_id: int = OF_THE_CALL) -> None:
+        """Write one LOG frame with the id of its call, or 0 once that has been answered."""
+        self.send(LOG, body, call_id)
 
     def _put_out(self, frame: Tuple[int, int, bytes]) -> None:
         kind, call_id, body = frame
-        if call_id == _OF_THE_CALL:
+        if call_id == OF_THE_CALL:
             call_id = self.running
         elif kind == RESULT or kind == ERROR:
             self.running = 0
+            if self.open:
+                self.open.discard(call_id)
+        elif call_id and call_id != self.running and call_id not in self.open:  # it has been answered
+            if kind in _ONLY_WHILE_OPEN:
+                return
+            if kind == LOG:
+                call_id = 0
+        if kind == EVENT:
+            kind = LOG
         size = len(body) + _HEADER.size
         header = _HEADER.pack(len(body) + OVERHEAD, kind, call_id)
         done: List[int] = []  # bytes that each write took, noted as in _uninterrupted
@@ -197,3 +286,7 @@ class FrameWriter:
             if is_system_error(exc) or 0 < sum(done) < size:
                 self._die(f"cannot write frames: {headline(exc)}")
             raise  # by a signal handler of the app, with the frame written or not begun
+
+
+def _of_the_call() -> int:
+    return OF_THE_CALL

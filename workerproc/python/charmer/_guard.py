@@ -15,6 +15,7 @@ from typing import Any, Callable, Final, List, NoReturn, Optional, Sequence
 
 FRAMES_IN: Final = 3
 FRAMES_OUT: Final = 4
+CONTROL: Final = 5
 LIFELINE: Final = 6
 STACK: Final = 7
 
@@ -133,6 +134,12 @@ def register_stack_dump() -> Optional[int]:
     except (OSError, ValueError, RuntimeError):
         return None
     return number
+
+
+def cancel_signal() -> Optional[int]:
+    """Return the number of the signal that comes with a packet on the control socket; None where there is none to spare."""
+    first = getattr(signal, "SIGRTMIN", None)
+    return None if first is None else int(first + 6)
 
 
 class ForkGuard:

@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Dict, Final, List, Literal, Optional, TypeVar, Union, overload
 
-from ._commands import Command, Function, check_plain, make_command
+from ._calls import Calls, Running
+from ._commands import Command, Function, Options, check_plain, make_command
 
 if TYPE_CHECKING:
-    from ._call import Running
+    from ._output import Output
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -73,6 +74,20 @@ class Registry:
         self.commands: Dict[str, Command] = {}
         self.hooks: Dict[str, List[Hook]] = {"start": [], "stop": [], "session_start": [], "session_end": []}
         self.running: Optional[Running] = None
+        """The call that runs, if there is one and no other beside it."""
+        self.calls = Calls()
+        self.output: Optional[Output] = None
+        """Where the app speaks to its callers; None outside of a worker."""
+
+    def tell_progress(self, fraction: Optional[float], message: Optional[str], call_id: int) -> None:
+        """Send how far a call is."""
+        if self.output is not None:
+            self.output.progress(fraction, message, call_id)
+
+    def tell_event(self, level: str, message: str, call_id: int) -> None:
+        """Send what the app says to the caller of a call."""
+        if self.output is not None:
+            self.output.event(level, message, call_id)
 
     def add_command(self, command: Command) -> None:
         """Register a command.
@@ -120,6 +135,10 @@ def command(
     timeout: Optional[float] = None,
     idempotent: bool = False,
     isolation: Literal["shared", "fresh"] = "shared",
+    concurrency: Optional[int] = None,
+    batch: bool = False,
+    max_batch: int = 32,
+    max_wait_ms: float = 5,
 ) -> Callable[[F], F]: ...
 def command(
     function: Optional[F] = None,
@@ -129,24 +148,36 @@ def command(
     timeout: Optional[float] = None,
     idempotent: bool = False,
     isolation: Literal["shared", "fresh"] = "shared",
+    concurrency: Optional[int] = None,
+    batch: bool = False,
+    max_batch: int = 32,
+    max_wait_ms: float = 5,
 ) -> Union[F, Callable[[F], F]]:
     """Register a function as a command, and return it unchanged. Used bare or with options.
 
     Args:
-        function: A plain function; its arguments come by name from JSON, its result goes back as JSON.
+        function: A function, plain or async, or a generator; its arguments come by name from JSON, its result goes
+            back as JSON, or what it yields, one by one.
         name: Name for callers, if not that of the function.
         timeout: Seconds that a call may take.
         idempotent: Whether running it twice does no more than running it once.
         isolation: "fresh" gives each call a worker of its own, which is stopped after it, so that nothing stays;
-            "shared" runs calls in the workers of the pool, one after the other.
+            "shared" runs calls in the workers of the pool.
+        concurrency: How many calls of it a worker runs at once. That of an `async def` is what the service sets, 100 by
+            default, and they share one event loop; that of a plain function is 1, with more it runs in threads.
+        batch: The function takes one argument, a list with the arguments of several calls, each a dict of just what
+            its caller has sent, and returns a list with the result of each, or an Exception, in their order.
+        max_batch: How many calls are in a batch at most.
+        max_wait_ms: Milliseconds that the first call of a batch waits for others.
 
     Raises:
-        TypeError: The function is not plain, or an option has the wrong type.
+        TypeError: The function is none, or an option has the wrong type.
         ValueError: The name is taken, or an option has a value that cannot be used.
     """
 
     def register(function: F) -> F:
-        REGISTRY.add_command(make_command(function, name, timeout, idempotent, isolation))
+        options = Options(concurrency, batch, max_batch, max_wait_ms)
+        REGISTRY.add_command(make_command(function, name, timeout, idempotent, isolation, options))
         return function
 
     return register if function is None else register(function)

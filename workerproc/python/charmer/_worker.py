@@ -9,7 +9,7 @@ from typing import Dict, Final, Iterator
 
 from . import _guard
 from ._classes import is_a
-from ._commands import describe
+from ._commands import describe, needs_loop
 from ._encode import encode_fields
 from ._failure import exit_code, is_exit, traceback_text
 from ._frames import CALL, ERROR, HELLO, OVERHEAD, PING, PONG, PROGRESS, READY
@@ -39,15 +39,24 @@ def live(process: Process, imported: bool) -> None:
         process.writer.send(HELLO, encode_fields(process.hello()))
         if not _start(process, imported):
             raise SystemExit(1)
-        frames = read_frames(_guard.FRAMES_IN, process.max_frame, partial(_stray, process.output))
-        code = _serve(frames, process.runner, process.writer)
-        _stop(process.runner, process.output)
+        if serves_on_a_loop():
+            from ._loop import Server
+
+            server = Server(process, partial(stray, process.output))
+            code = server.serve()
+            _stop(process.runner, process.output)
+            server.close()
+        else:
+            frames = read_frames(_guard.FRAMES_IN, process.max_frame, partial(stray, process.output))
+            code = _serve(frames, process.runner, process.writer)
+            _stop(process.runner, process.output)
     except KeyboardInterrupt:
         code = _EXIT_INTERRUPTED
     except FrameError as exc:
         process.words.die(str(exc))
     except Exception as exc:
         process.words.die(traceback_text(exc))
+    process.ignore_cancels()
     raise SystemExit(code)
 
 
@@ -94,7 +103,7 @@ def _serve(frames: Iterator[Frame], runner: Runner, writer: FrameWriter) -> int:
         for kind, call_id, text, arrived in frames:
             if kind == CALL:
                 writer.running = call_id
-                reply, body = runner.run(text, arrived)
+                reply, body = runner.run(text, arrived, call_id)
                 writer.reply(reply, body, call_id)
                 if runner.exit_code is not None:
                     return runner.exit_code
@@ -116,11 +125,16 @@ def _stop(runner: Runner, output: Output) -> None:
             output.log_lines("error", [f"on_stop {hook.name} raised", *traceback_text(failure).splitlines()])
 
 
-def _stray(output: Output, exc: BaseException) -> None:
+def stray(output: Output, exc: BaseException) -> None:
     """Deal with what a signal handler of the app raised while the worker waited: only an exit ends the worker."""
     if is_exit(exc) or is_a(exc, KeyboardInterrupt):
         raise exc
     output.log_lines("error", ["a signal handler raised between calls", *traceback_text(exc).splitlines()])
+
+
+def serves_on_a_loop() -> bool:
+    """Tell whether a command runs beside others, or is async."""
+    return any(map(needs_loop, REGISTRY.commands.values()))
 
 
 def ready_body() -> bytes:

@@ -23,15 +23,15 @@ from ._limits import limit_zygote
 from ._process import Process
 from ._text import cut_middle
 from ._threads import await_others, cuda_refusal, refusal
-from ._worker import live, ready_body
+from ._worker import live, ready_body, serves_on_a_loop
 
-CONTROL: Final = _guard.FRAMES_IN
+REQUESTS: Final = _guard.FRAMES_IN
 """Descriptor of the socket on which requests come; a worker has its frames there."""
 
-_TARGETS: Final = (_guard.FRAMES_IN, _guard.FRAMES_OUT, 1, 2, _guard.STACK)
+_TARGETS: Final = (_guard.FRAMES_IN, _guard.FRAMES_OUT, 1, 2, _guard.STACK, _guard.CONTROL)
 """What the descriptors that come with a request become, in their order."""
 
-_RESERVED: Final = (_guard.FRAMES_OUT, 5)
+_RESERVED: Final = (_guard.FRAMES_OUT, _guard.CONTROL)
 _REQUEST: Final = 4096
 _SHORT: Final = 8 * 1024
 _TICK_MS: Final = 1000
@@ -44,7 +44,7 @@ _waitpid: Final = os.waitpid
 
 def main() -> None:
     """Run the zygote in this process, and a worker in each process that it forks."""
-    process = Process((CONTROL,))
+    process = Process((REQUESTS,), zygote=True)
     process.writer.attached = False
     process.output.write_through(True)
     try:
@@ -61,11 +61,11 @@ def main() -> None:
 
 
 class Zygote:
-    """Owns the control socket and the workers it has forked. It has one thread and starts none."""
+    """Owns the socket of requests and the workers it has forked. It has one thread and starts none."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self._control = socket.socket(fileno=CONTROL)
+        self._requests = socket.socket(fileno=REQUESTS)
         self._workers: Set[int] = set()  # whose end nobody has asked for yet
         self._inherited = Inherited()
         self._allow_threads = os.environ.get("CHARMER_WORKER_PRELOAD_THREADS") == "allow"
@@ -78,7 +78,7 @@ class Zygote:
         self._send("hello", **self._process.hello())
         self._preload()
         poll = select.poll()
-        poll.register(CONTROL, select.POLLIN)
+        poll.register(REQUESTS, select.POLLIN)
         while True:
             if not poll.poll(_TICK_MS):
                 self._end_strangers()
@@ -97,10 +97,13 @@ class Zygote:
             _exit(1)
         if not self._allow_threads:
             await_others(lambda stage: self._send("waiting", stage=stage))
+        if serves_on_a_loop():
+            from . import _loop as _  # here, so that its memory is shared
+
         self._process.ready = ready_body()
         gc.collect()
         gc.freeze()  # a collection in a worker then leaves alone, and shared, what was imported
-        self._inherited.look((CONTROL, *_RESERVED, *self._process.owned()))
+        self._inherited.look((REQUESTS, *_RESERVED, *self._process.owned()))
         memory = max(0, resident_bytes() - before)
         unfit = cuda_refusal() or refusal(self._allow_threads)
         self._send("ready", import_ms=took, memory_bytes=memory, unfit=unfit)
@@ -110,7 +113,7 @@ class Zygote:
 
     def _answer(self) -> bool:
         """Answer one request, and return whether this is a worker now."""
-        data, fds, flags, _ = socket.recv_fds(self._control, _REQUEST, len(_TARGETS) + 1)
+        data, fds, flags, _ = socket.recv_fds(self._requests, _REQUEST, len(_TARGETS) + 1)
         if not data:
             _exit(0)  # without the app's exit handlers: what they would undo belongs to the workers
         try:
@@ -157,7 +160,7 @@ class Zygote:
             _waitpid(pid, 0)
             self._send("unfit", detail=f"the system has no process descriptors: {exc}")
             return False
-        socket.send_fds(self._control, [encode_fields({"kind": "forked", "pid": pid})], [pidfd])
+        socket.send_fds(self._requests, [encode_fields({"kind": "forked", "pid": pid})], [pidfd])
         os.close(pidfd)
         return False
 
@@ -165,10 +168,10 @@ class Zygote:
         """Turn this process, just forked, into a worker, as if it had been started as one."""
         process = self._process
         os.setpgid(0, 0)
-        self._control.detach()
+        self._requests.detach()
         for fd, target in zip(fds, _TARGETS):
             os.dup2(fd, target, inheritable=target in (1, 2))
-        _close(_RESERVED[1])
+        process.calls.control.open()
         if process.words.fd is not None:
             os.dup2(2, process.words.fd, inheritable=False)
         _guard.arm_lifeline()
@@ -198,12 +201,12 @@ class Zygote:
 
     def _send(self, kind: str, **fields: object) -> None:
         try:
-            self._control.send(encode_fields({"kind": kind, **fields}))
+            self._requests.send(encode_fields({"kind": kind, **fields}))
         except OSError as exc:
             if exc.errno != errno.EMSGSIZE:
                 raise
             short = {name: cut_middle(text, _SHORT) for name, text in fields.items() if isinstance(text, str)}
-            self._control.send(encode_fields({"kind": kind, **short}))
+            self._requests.send(encode_fields({"kind": kind, **short}))
 
 
 def _children() -> List[int]:

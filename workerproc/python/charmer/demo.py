@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Iterator
 
-from charmer import CommandError, command
+from charmer import CommandError, command, progress
 
 
 @dataclass
@@ -54,6 +54,15 @@ def count(step: int = 1) -> int:
     """Count up and give back the total of this process. In a session it shows that a session keeps its state."""
     TALLY.total += step
     return TALLY.total
+
+
+@command
+def count_to(n: int, pause: float = 0.0) -> Iterator[int]:
+    """Count from 1 to n, and pause for some seconds before each number: a stream for those who ask for one."""
+    for number in range(1, n + 1):
+        time.sleep(pause)
+        progress(number / n, f"{number} of {n}")
+        yield number
 
 
 @command

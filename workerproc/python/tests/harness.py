@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import math
 import os
 import select
 import signal
+import socket
 import struct
 import sys
 import tempfile
@@ -39,6 +41,9 @@ KINDS: Final = {
     "LOG": 0x87,
     "PONG": 0x88,
 }
+CREDIT: Final = 0x05
+CANCEL_SIGNAL: Final = signal.SIGRTMIN + 6
+_PACKET: Final = struct.Struct(">BII")
 _NAMES: Final = {number: name for name, number in KINDS.items()}
 
 
@@ -63,7 +68,9 @@ def envelope(command: str, args: Mapping[str, object], **members: object) -> byt
 class Worker:
     """One worker process with its pipes. A context manager: leaving it kills the process group and closes all."""
 
-    def __init__(self, app: str, *, max_frame: int = 64 << 20, cwd: str = "") -> None:
+    def __init__(
+        self, app: str, *, max_frame: int = 64 << 20, cwd: str = "", control: bool = True, concurrency: int = 0
+    ) -> None:
         self._inbox = bytearray()
         self._spent: Optional[int] = None
         self.out = tempfile.TemporaryFile()
@@ -72,7 +79,8 @@ class Worker:
         self.from_worker, theirs_out = os.pipe()
         theirs_life, self.lifeline = os.pipe()
         self.stack, theirs_stack = os.pipe()
-        theirs = (theirs_in, theirs_out, theirs_life, theirs_stack)
+        self.control, theirs_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        theirs = (theirs_in, theirs_out, theirs_life, theirs_stack, theirs_control.detach())
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in theirs]
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("CHARMER_", "PYTHON"))}
         environment["CHARMER_WORKER_ID"] = "1"
@@ -80,6 +88,9 @@ class Worker:
         environment["CHARMER_WORKER_START_METHOD"] = "exec"
         if app:
             environment["CHARMER_WORKER_APP"] = app
+        if concurrency:
+            environment["CHARMER_WORKER_CONCURRENCY"] = str(concurrency)
+        numbers = (3, 4, 6, 7, 5) if control else (3, 4, 6, 7)
         before = os.getcwd()
         os.chdir(cwd or before)
         try:
@@ -91,7 +102,7 @@ class Worker:
                     (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_DUP2, self.out.fileno(), 1),
                     (os.POSIX_SPAWN_DUP2, self.err.fileno(), 2),
-                    *((os.POSIX_SPAWN_DUP2, fd, number) for fd, number in zip(high, (3, 4, 6, 7))),
+                    *((os.POSIX_SPAWN_DUP2, fd, number) for fd, number in zip(high, numbers)),
                 ],
                 setpgroup=0,
                 setsigdef=(signal.SIGINT,),  # which those ignore who were started in the background
@@ -118,6 +129,7 @@ class Worker:
         for fd in (self.to_worker, self.from_worker, self.lifeline, self.stack):
             if fd >= 0:
                 os.close(fd)
+        self.control.close()
         self.out.close()
         self.err.close()
 
@@ -126,6 +138,57 @@ class Worker:
         rest = memoryview(b"".join(frames))
         while rest:
             rest = rest[os.write(self.to_worker, rest) :]
+
+    def start(self, command: str, call_id: int, stream: Optional[int] = None, **args: object) -> None:
+        """Call a command without waiting for its reply. stream: the credit, if its items are to come one by one."""
+        members = {} if stream is None else {"stream": {"credit": stream}}
+        self.send(frame("CALL", call_id, envelope(command, args, **members)))
+
+    def cancel(self, call_id: int) -> None:
+        """Send CANCEL and the signal that comes with it."""
+        self.tell(KINDS["CANCEL"], call_id, 0)
+        self.signal()
+
+    def tell(self, kind: int, call_id: int, n: int) -> None:
+        """Send a packet on the control socket."""
+        self.control.send(_PACKET.pack(kind, call_id, n))
+
+    def signal(self) -> None:
+        """Send cancel_signal to the main thread."""
+        if ctypes.CDLL(None).tgkill(self.pid, self.pid, CANCEL_SIGNAL) != 0:
+            raise AssertionError("the worker has gone")
+
+    def cancel_until_answered(self, call_id: int) -> Tuple[List[Got], Got]:
+        """Send CANCEL, and the signal again as long as no answer has come, as charmer does."""
+        logs: List[Got] = []
+        self.cancel(call_id)
+        again = deadline = time.monotonic()
+        while True:
+            if time.monotonic() > again:
+                self.signal()
+                again = time.monotonic() + 0.05
+            if not self.is_silent() or select.select([self.from_worker], [], [], 0.05)[0]:
+                got = self.next()
+                if got is None or got.kind != "LOG":
+                    assert got is not None, "the worker ended"
+                    return logs, got
+                logs.append(got)
+            elif time.monotonic() > deadline + PATIENCE:
+                raise AssertionError(f"call {call_id} goes on though it was cancelled")
+
+    def grant(self, call_id: int, n: int) -> None:
+        """Let n bytes more of chunks of a call go."""
+        self.tell(CREDIT, call_id, n)
+
+    def replies(self, count: int) -> Dict[int, Got]:
+        """Return that many replies by the ids of their calls; no call may have two."""
+        replies: Dict[int, Got] = {}
+        while len(replies) < count:
+            got = self.reply()[1]
+            if got.id in replies:
+                raise AssertionError(f"{got} after {replies[got.id]}")
+            replies[got.id] = got
+        return replies
 
     def hang_up(self) -> None:
         """Close the pipe of frames to the worker."""
@@ -167,6 +230,21 @@ class Worker:
     def ready(self) -> Got:
         """Wait for READY."""
         return self.until("READY")[1]
+
+    def heard(self, message: str) -> List[Got]:
+        """Wait for a line of output, and return the frames before it."""
+        before: List[Got] = []
+        while True:
+            got = self.next()
+            if got is None:
+                raise AssertionError(f"never heard {message!r}, but {before} and exit code {self.wait()}: {self.stderr()}")
+            if got.kind == "LOG" and got.body["message"] == message:
+                return before
+            before.append(got)
+
+    def is_silent(self) -> bool:
+        """Tell whether nothing has come."""
+        return not self._inbox and not select.select([self.from_worker], [], [], 0)[0]
 
     def reply(self) -> Tuple[List[Got], Got]:
         """Return the LOG frames before the next reply, and that reply."""

@@ -50,7 +50,9 @@ def read_all(data: bytes, max_frame: int = 1 << 20, cuts: Tuple[int, ...] = ()) 
 def written(kind: int, body: bytes, call_id: int) -> bytes:
     reading, writing = os.pipe()
     try:
-        FrameWriter(writing, die).send(kind, body, call_id)
+        writer = FrameWriter(writing, die)
+        writer.open.add(call_id)
+        writer.send(kind, body, call_id)
         return os.read(reading, 1 << 16)
     finally:
         os.close(reading)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import pickle
 import unittest
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Tuple
+from unittest import mock
 
 import charmer
 from charmer import CommandError
 from charmer._args import misfits, place
-from charmer._commands import describe, make_command
+from charmer._commands import Options, describe, make_command
 from charmer._registry import REGISTRY
 
 
@@ -21,6 +23,7 @@ def make(function: Callable[..., object], **options: Any) -> Any:
         options.get("timeout"),
         options.get("idempotent", False),
         options.get("isolation", "shared"),
+        Options(**{name: options[name] for name in ("concurrency", "batch", "max_batch", "max_wait_ms") if name in options}),
     )
 
 
@@ -50,7 +53,7 @@ class Commands(WithRegistry):
         with self.assertRaisesRegex(ValueError, "'twice' is registered twice: .*test_registry.py:[0-9]+ and .*"):
             charmer.command(name="twice")(len_of)
 
-    def test_functions_that_are_not_plain_are_refused(self) -> None:
+    def test_each_kind_of_function_is_told_from_the_others(self) -> None:
         async def waits() -> None: ...
 
         async def streams() -> AsyncIterator[int]:
@@ -62,16 +65,36 @@ class Commands(WithRegistry):
         class Waits:
             async def __call__(self) -> None: ...
 
-        for kind, function in (
-            ("an async", waits),
-            ("an async generator", streams),
-            ("a generator", generates),
-            ("an async", functools.partial(waits)),
-        ):
-            with self.assertRaisesRegex(TypeError, f"is {kind} function; .*runs plain functions only"):
-                charmer.command(function)
-        with self.assertRaisesRegex(TypeError, "plain functions only"):
-            charmer.command(name="waits")(Waits())
+        cases: List[Tuple[Callable[..., object], Dict[str, object]]] = [
+            (len_of, {}),
+            (waits, {"concurrency": 100}),
+            (streams, {"stream": True, "concurrency": 100}),
+            (generates, {"stream": True}),
+            (functools.partial(waits), {"concurrency": 100}),
+            (Waits(), {"concurrency": 100}),
+        ]
+        for function, wanted in cases:
+            got = describe(make(function, name="f"))
+            self.assertEqual({name: got[name] for name in ("stream", "concurrency") if name in got}, wanted)
+
+    def test_concurrency_is_what_the_command_says_else_what_the_service_does(self) -> None:
+        async def waits() -> None: ...
+
+        self.assertEqual(make(waits, concurrency=7).concurrency, 7)
+        self.assertEqual(make(len_of, concurrency=7).concurrency, 7)
+        self.assertEqual(make(waits, isolation="fresh").concurrency, 1)
+        with mock.patch.dict(os.environ, {"CHARMER_WORKER_CONCURRENCY": "9"}):
+            self.assertEqual(make(waits).concurrency, 9)
+            self.assertEqual(make(len_of).concurrency, 1)
+
+    def test_a_batch_takes_whatever_its_calls_send(self) -> None:
+        def together(items: List[Dict[str, Any]]) -> List[int]:
+            """Do it."""
+            return []
+
+        wanted = {"name": "together", "doc": "Do it.", "concurrency": 16}
+        wanted["parameters"] = [{"name": "items", "required": False, "variadic": True}]
+        self.assertEqual(describe(make(together, batch=True, max_batch=8)), wanted)
 
     def test_bad_options_are_refused_with_a_sentence(self) -> None:
         cases: Dict[str, Callable[[], object]] = {
@@ -87,6 +110,18 @@ class Commands(WithRegistry):
             "True or False": lambda: make(len_of, idempotent=1),
             "is 'shared' or 'fresh', not 'own'": lambda: make(len_of, isolation="own"),
             "is 'shared' or 'fresh', not True": lambda: make(len_of, isolation=True),
+            "is a whole number, not 2.5": lambda: make(len_of, concurrency=2.5),
+            "is 0, but must be at least 1": lambda: make(len_of, concurrency=0),
+            "so its concurrency is 1, not 2": lambda: make(len_of, concurrency=2, isolation="fresh"),
+            "batch of command 'len_of' is True or False, not 1": lambda: make(len_of, batch=1),
+            "a generator function, which cannot run in batches": lambda: make(generates, batch=True),
+            "so it cannot run in batches": lambda: make(len_of, batch=True, isolation="fresh"),
+            "not concurrency": lambda: make(len_of, batch=True, concurrency=2),
+            "max_batch of command 'len_of' is 0": lambda: make(len_of, batch=True, max_batch=0),
+            "max_batch of command 'len_of' is a whole number": lambda: make(len_of, batch=True, max_batch=2.0),
+            "max_wait_ms of command 'len_of' is -1": lambda: make(len_of, batch=True, max_wait_ms=-1),
+            "max_wait_ms of command 'len_of' is a number": lambda: make(len_of, batch=True, max_wait_ms="5"),
+            "takes one argument by position": lambda: make(keyword_only, batch=True),
         }
         for sentence, act in cases.items():
             with self.subTest(sentence), self.assertRaisesRegex((TypeError, ValueError), sentence):
@@ -210,6 +245,13 @@ class Current(unittest.TestCase):
     def test_outside_of_a_call_there_is_none(self) -> None:
         with self.assertRaisesRegex(RuntimeError, "inside of a call"):
             charmer.current()
+
+
+def generates() -> Iterator[int]:
+    yield 1
+
+
+def keyword_only(*, items: List[object]) -> None: ...
 
 
 def len_of(value: str = "") -> int:

@@ -44,7 +44,7 @@ class Starting(unittest.TestCase):
     def test_the_demo_is_served_when_no_app_is_named(self) -> None:
         with Worker("") as worker:
             commands = [command["name"] for command in worker.ready().body["commands"]]
-            self.assertEqual(commands, ["greet", "add", "echo", "sleep", "count", "fail", "crash"])
+            self.assertEqual(commands, ["greet", "add", "echo", "sleep", "count", "count_to", "fail", "crash"])
             self.assertEqual(worker.call("greet", name="Ada", excited=True).body, "hello Ada!")
             self.assertEqual(worker.call("add", a=1, b=2).body, 3)
             self.assertEqual(worker.call("echo", value=[{"ß": None}]).body, [{"ß": None}])

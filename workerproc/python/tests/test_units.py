@@ -12,7 +12,7 @@ from typing import List
 from charmer._loader import App, find_app
 from charmer._output import LineBuffer
 from charmer._text import cut_end, cut_middle, text_limit
-from charmer._turns import Turns
+from charmer._turns import Gate, Turns
 
 
 class Cutting(unittest.TestCase):
@@ -55,13 +55,13 @@ class TakingTurns(unittest.TestCase):
                 turns.put("inner")
             seen.append(f"{item} ends")
 
-        turns: Turns[str] = Turns(handle, threading.RLock())
+        turns: Turns[str] = Turns(handle, Gate())
         turns.put("outer")
         self.assertEqual(seen, ["outer begins", "outer ends", "inner begins", "inner ends"])
 
     def test_an_exception_leaves_it_usable(self) -> None:
         seen: List[int] = []
-        turns: Turns[int] = Turns(lambda item: seen.append(1 // item), threading.RLock())
+        turns: Turns[int] = Turns(lambda item: seen.append(1 // item), Gate())
         with self.assertRaises(ZeroDivisionError):
             turns.put(0)
         turns.put(1)
@@ -69,7 +69,7 @@ class TakingTurns(unittest.TestCase):
 
     def test_settling_helps_after_an_exception_in_the_worst_place(self) -> None:
         seen: List[int] = []
-        turns: Turns[int] = Turns(seen.append, threading.RLock())
+        turns: Turns[int] = Turns(seen.append, Gate())
         setattr(turns, "_busy", True)
         getattr(turns, "_lock").acquire()
         turns.put(1)
@@ -98,7 +98,7 @@ class TakingTurns(unittest.TestCase):
                 held.set()
                 turns.put("second")
 
-        turns: Turns[str] = Turns(handle, threading.RLock())
+        turns: Turns[str] = Turns(handle, Gate())
         thread = threading.Thread(target=put_with_lock)
         turns.put("first")
         thread.join()
@@ -107,7 +107,7 @@ class TakingTurns(unittest.TestCase):
     def test_no_item_is_lost_between_threads_and_signal_handlers(self) -> None:
         seen: List[int] = []
         rung: List[int] = []
-        turns: Turns[int] = Turns(seen.append, threading.RLock())
+        turns: Turns[int] = Turns(seen.append, Gate())
 
         def ring(*_: object) -> None:
             rung.append(-1)
@@ -136,7 +136,7 @@ class TakingTurns(unittest.TestCase):
 class Lines(unittest.TestCase):
     def setUp(self) -> None:
         self.lines: List[str] = []
-        self.buffer = LineBuffer(1, 100, self.lines.append, threading.RLock())
+        self.buffer = LineBuffer(1, 100, lambda line, _: self.lines.append(line), Gate(), lambda: 0)
 
     def test_lines_are_cut_wherever_the_writes_are(self) -> None:
         text = "one\ntwo\r\n\nthrée\nfour".encode()
@@ -157,7 +157,7 @@ class Lines(unittest.TestCase):
     def test_a_line_without_end_takes_no_memory(self) -> None:
         for _ in range(1000):
             self.buffer.write(b"x" * 10_000)
-        self.assertLess(len(getattr(self.buffer, "_line")), 200)
+        self.assertLess(len(getattr(self.buffer, "_lines")[0].kept), 200)
         self.buffer.write(b"\nnext\n")
         self.assertEqual(self.lines, ["x" * 52 + f"… ({10_000_000 - 52} bytes cut)", "next"])
 
