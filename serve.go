@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -65,6 +67,8 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 	}
 	log, end := newLog(c.settings, sys.stderr)
 	defer end()
+	defer runtime.KeepAlive(make([]byte, ballast))
+	leaveProcessors(sys.environ)
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return &exitError{code: exitListen, err: err}
@@ -92,6 +96,18 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 		reloads.watch(app)
 	}
 	return s.run(listener, signals)
+}
+
+// ballast is memory that is never touched, and so takes none. The heap in use is a few megabytes, and would be collected many times a second
+// under load: the collector lets as much garbage gather as is in use, this included.
+const ballast = 16 << 20
+
+// leaveProcessors has Go run on half of the processors, rounded up, unless the operator says how many (GOMAXPROCS): the others are
+// for Python, which Go's threads would keep from them while they look for work.
+func leaveProcessors(environ []string) {
+	if !slices.ContainsFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, "GOMAXPROCS=") }) {
+		runtime.GOMAXPROCS((runtime.GOMAXPROCS(0) + 1) / 2)
+	}
 }
 
 // service is everything that runs: started by newService, ended by run.
@@ -150,7 +166,7 @@ func poolConfig(s settings, spawner *workerproc.Spawner, log *slog.Logger) pools
 		MaxRequests: s.MaxRequests, MaxAge: s.MaxAge, MaxMemory: int64(s.MaxMemory), StartParallelism: s.StartParallelism,
 		MinReady: s.MinReady, Lazy: s.Lazy,
 		StartTimeout: s.StartTimeout, CheckoutTimeout: s.CheckoutTimeout, ExecuteTimeout: s.ExecuteTimeout, StopGrace: s.StopGrace,
-		MaxQueue: s.MaxQueue, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, LeaseReuse: s.LeaseReuse,
+		MaxQueue: s.MaxQueue, Prefetch: s.Prefetch, LeaseTTL: s.LeaseTTL, LeaseShare: s.LeaseShare, LeaseReuse: s.LeaseReuse,
 		Spares: s.Spares, SessionIdle: s.SessionIdle,
 		SessionLifetime: s.SessionLifetime, MaxSessions: s.MaxSessions, Log: log,
 	}

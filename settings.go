@@ -40,6 +40,7 @@ type settings struct {
 	ExecuteTimeout   time.Duration `default:"30s" validate:"gt=0" help:"Wait and run of a call together; at the end it is cancelled."`
 	CancelGrace      time.Duration `default:"1s" validate:"min=0" help:"Between cancelling a call in Python and killing its worker; 0 kills at once."`
 	Concurrency      int           `default:"100" validate:"min=1,max=10000" help:"Calls of an async command that run side by side in a worker, unless the command says so itself."`
+	Prefetch         int           `default:"4" validate:"min=0,max=32" help:"Calls of fast commands that wait in a busy worker for their turn, at most; 0 sends none ahead."`
 	LoopStall        time.Duration `default:"1s" validate:"min=0" help:"Report a worker that runs calls side by side, and where it is, when its loop has not turned for this long; 0 never."`
 	StartTimeout     time.Duration `default:"30s" validate:"gt=0" help:"From the spawn of a worker until it is ready."`
 	StopGrace        time.Duration `default:"2s" validate:"min=0" help:"Between asking a worker to stop and killing it."`

@@ -15,7 +15,7 @@ type collector struct {
 
 	workers, workersMin, workersMax, workersTarget, spares, sparesLimit, queueLength, queueLimit, oldestWait, queueWait, checkouts,
 	emptyCheckouts, busy,
-	executions, cancels, runTime, starts, startTime, exits, backoff, leases, leaseEvents, leaseExpired, sessions, sessionLimit,
+	executions, cancels, prefetch, runTime, starts, startTime, exits, backoff, leases, leaseEvents, leaseExpired, sessions, sessionLimit,
 	sessionEvents, generation, reloads, ready, build *prometheus.Desc
 }
 
@@ -40,6 +40,7 @@ func newCollector(pool *poolsvc.Pool, version string) *collector {
 		busy:           desc("pool_busy_seconds_total", "Worker time spent in calls."),
 		executions:     desc("execute_total", "Calls sent to a worker.", "outcome"),
 		cancels:        desc("cancel_total", "Calls that were ended early, by how far that went.", "step"),
+		prefetch:       desc("prefetch_total", "Calls sent ahead to a busy worker, and of them those taken back before they began.", "event"),
 		runTime:        desc("execute_duration_seconds", "From sending a call to its answer.", "outcome"),
 		starts:         desc("worker_starts_total", "Attempts to start a worker.", "method", "result"),
 		startTime:      desc("worker_start_seconds", "From spawn to ready, in all and by phase; a fork has no import.", "method", "phase"),
@@ -116,6 +117,8 @@ func (c *collector) collectCounts(out chan<- prometheus.Metric, counts poolsvc.C
 	for step, n := range counts.Cancels {
 		counter(c.cancels, float64(n), step)
 	}
+	counter(c.prefetch, float64(counts.Ahead), "sent")
+	counter(c.prefetch, float64(counts.Withdrawn), "withdrawn")
 	for outcome, h := range counts.RunTime {
 		histogram(c.runTime, h, outcome)
 	}

@@ -40,6 +40,8 @@ func (w *stubWorker) Stop(time.Duration) workerproc.Exit {
 	return w.Exit()
 }
 func (w *stubWorker) Kill()                 { w.once.Do(func() { close(w.done) }) }
+func (w *stubWorker) TakesAhead() bool      { return false }
+func (w *stubWorker) Withdraw()             {}
 func (w *stubWorker) Done() <-chan struct{} { return w.done }
 func (w *stubWorker) Exit() workerproc.Exit { return workerproc.Exit{Cause: workerproc.CauseStopped} }
 func (w *stubWorker) HasHook(string) bool   { return false }

@@ -195,7 +195,7 @@ func TestGrantThatCrossesTheEndOfAWaitLeavesNoTrace(t *testing.T) {
 			p.handOutLocked(take, false)
 			p.removeIdleLocked(take)
 			take.uses = 0
-			w := q.push(t.Context(), false, "")
+			w := q.push(t.Context(), want{})
 			p.offerLocked(take)
 			p.mu.Unlock()
 			_, err := p.await(ctx, w, time.Hour)

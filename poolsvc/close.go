@@ -51,6 +51,9 @@ func (p *Pool) Close(ctx context.Context) {
 	if p.scale.look != nil {
 		p.scale.look.Stop()
 	}
+	if p.lineLook != nil {
+		p.lineLook.Stop()
+	}
 	p.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})
 	for id, s := range p.sessions {
 		s.queue.fail(&RefusedError{Err: ErrDraining, RetryAfter: time.Second})

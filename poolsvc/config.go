@@ -24,6 +24,8 @@ type Worker interface {
 	Phases() workerproc.Phases
 	Stack() string
 	Usage() (workerproc.Usage, error)
+	TakesAhead() bool
+	Withdraw()
 }
 
 // Config says what a pool is. All fields are required but Lazy, MinReady, LeaseShare, LeaseReuse, Spares and those that say so.
@@ -58,6 +60,7 @@ type Config struct {
 	ExecuteTimeout   time.Duration // wait and run unless the request or the command says otherwise
 	StopGrace        time.Duration // between asking a worker to stop and killing it
 	MaxQueue         int           // requests that wait, exactly
+	Prefetch         int           // calls of fast commands that wait in a busy worker for their turn, at most; 0 sends none ahead
 	LeaseTTL         time.Duration
 	LeaseShare       float64 // share of Workers that leases may hold, over 0 to 1; at least one worker
 	LeaseLimit       int     // derived from LeaseShare by New

@@ -25,6 +25,7 @@ type Counts struct {
 	LeasesGranted, LeasesReleased, LeasesExpired, LeasesLost      int64
 	SessionsCreated, SessionsEnded, SessionsExpired, SessionsLost int64
 	Waited                                                        int64         // checkouts that had to wait at all
+	Ahead, Withdrawn                                              int64         // calls sent ahead to a busy worker, and of them taken back
 	Busy                                                          time.Duration // spent by workers in calls
 	ServiceTime                                                   time.Duration // moving average of the run time
 }
@@ -40,6 +41,7 @@ type counters struct {
 	leasesGranted, leasesReleased, leasesExpired, leasesLost      int64
 	sessionsCreated, sessionsEnded, sessionsExpired, sessionsLost int64
 	waited                                                        int64
+	ahead, withdrawn                                              int64
 	busy                                                          time.Duration
 	serviceTime                                                   time.Duration
 }
@@ -124,7 +126,7 @@ func (c *counters) snapshot() Counts {
 		QueueWait: map[string]Histogram{}, RunTime: map[string]Histogram{},
 		LeasesGranted: c.leasesGranted, LeasesReleased: c.leasesReleased, LeasesExpired: c.leasesExpired, LeasesLost: c.leasesLost,
 		SessionsCreated: c.sessionsCreated, SessionsEnded: c.sessionsEnded, SessionsExpired: c.sessionsExpired, SessionsLost: c.sessionsLost,
-		Waited: c.waited, Busy: c.busy, ServiceTime: c.serviceTime,
+		Waited: c.waited, Ahead: c.ahead, Withdrawn: c.withdrawn, Busy: c.busy, ServiceTime: c.serviceTime,
 	}
 	c.snapshotStarts(&out)
 	for name, h := range c.queueWait {

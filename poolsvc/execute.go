@@ -43,7 +43,6 @@ type Result struct {
 // or ErrClientGone; a *RefusedError, a *GoneError, or a *CancelledError with StepDequeued, with Python not started; or a *CallError. A
 // call that certainly did not begin is tried on another worker; one that may have begun never is. The end of ctx ends the call.
 func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
-	began := time.Now()
 	ctx, x, command, err := p.beginExecution(ctx, req)
 	if err != nil {
 		return Result{}, err
@@ -71,12 +70,13 @@ func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
 				return Result{}, err
 			}
 		}
-		queued := time.Since(began)
-		if !time.Now().Before(deadline) {
-			return Result{}, p.tooLate(h, queued)
+		result, err := p.callInTime(ctx, h, req, x)
+		for err == workerproc.ErrWithdrawn {
+			if h, err = p.holdAgain(ctx, h, req, x); err != nil {
+				return Result{}, err
+			}
+			result, err = p.callInTime(ctx, h, req, x)
 		}
-		result, err := p.call(ctx, h, req, x)
-		result.Queue = queued
 		var crash *workerproc.CrashError
 		switch {
 		case !errors.As(err, &crash) || crash.Started:
@@ -122,7 +122,7 @@ type held struct {
 	lease   *lease      // nil unless on a lease
 	stand   *member     // of a fresh call, the worker that stands by; else nil
 	session *SessionRef // nil outside sessions
-	shared  bool        // other calls run in m beside this one
+	use     use         // of m
 }
 
 // hold takes the worker that req asks for.
@@ -144,10 +144,10 @@ func (p *Pool) hold(ctx context.Context, req Request, deadline time.Time) (held,
 		return held{m: m, session: ref}, err
 	default:
 		if !req.Fresh {
-			g, err := p.acquire(ctx, false, req.Command, limit)
-			return held{m: g.m, shared: g.shared}, err
+			g, err := p.acquire(ctx, want{command: req.Command, ahead: p.mayGoAhead(req, limit)}, limit)
+			return held{m: g.m, use: g.use}, err
 		}
-		stand, err := p.acquire(ctx, false, "", limit) // which does not run the call, so any will do
+		stand, err := p.acquire(ctx, want{}, limit) // which does not run the call, so any will do
 		if err != nil {
 			return held{}, err
 		}
@@ -166,7 +166,7 @@ func (p *Pool) giveBack(h held) {
 		p.endFreshLocked(h)
 		p.leaveLocked()
 	default:
-		p.release(h.m, h.shared)
+		p.release(h.m, h.use)
 	}
 }
 
@@ -194,11 +194,22 @@ func (p *Pool) neverBegan(queued time.Duration) error {
 		RetryAfter: p.retryAfterLocked(), Waited: queued, QueueLength: p.queue.len()}
 }
 
-// call sends the call to the worker that is held, and gives the worker back.
+// callInTime is call, unless the request's time is up.
+func (p *Pool) callInTime(ctx context.Context, h held, req Request, x *execution) (Result, error) {
+	queued := time.Since(x.since)
+	if !time.Now().Before(x.deadline) {
+		return Result{}, p.tooLate(h, queued)
+	}
+	result, err := p.call(ctx, h, req, x)
+	result.Queue += queued
+	return result, err
+}
+
+// call sends the call to the worker that is held, and gives the worker back, unless the error is ErrWithdrawn.
 func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Result, error) {
 	m := h.m
 	call := &workerproc.Call{Command: req.Command, Args: req.Args, RequestID: req.RequestID, Traceparent: req.Traceparent, Deadline: x.deadline,
-		Shared: h.shared, Stream: req.Stream, Events: req.Events, Progress: func(said workerproc.Progress) { p.progress(x, said) }}
+		Shared: h.use.shared, Ahead: h.use.inLine, Stream: req.Stream, Events: req.Events, Progress: func(said workerproc.Progress) { p.progress(x, said) }}
 	if h.session != nil {
 		call.SessionID, call.SessionState = h.session.ID, h.session.State
 	}
@@ -219,10 +230,17 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 
 	reply, err := worker.Call(ctx, call)
 
+	run := time.Since(began) - reply.Waited
 	p.mu.Lock()
-	run := time.Since(began)
 	p.ranLocked(m, x)
-	p.accountLocked(m, run, err)
+	if err == workerproc.ErrWithdrawn {
+		x.m, x.began = nil, time.Time{}
+		p.mu.Unlock()
+		return Result{}, err
+	}
+	m.answers++
+	m.stuck = false
+	p.accountLocked(m, x, run, err)
 	p.mu.Unlock()
 	p.giveBack(h)
 	var timeout *workerproc.TimeoutError
@@ -232,7 +250,7 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 	if err != nil {
 		err = &CallError{Worker: m.ref(), Command: req.Command, Err: err}
 	}
-	return Result{Result: reply.Result, Worker: m.ref(), Session: h.session, Run: run}, err
+	return Result{Result: reply.Result, Worker: m.ref(), Session: h.session, Queue: reply.Waited, Run: run}, err
 }
 
 // progress notes how far a call is.
@@ -243,10 +261,11 @@ func (p *Pool) progress(x *execution, said workerproc.Progress) {
 }
 
 // accountLocked counts a call that has its answer.
-func (p *Pool) accountLocked(m *member, run time.Duration, err error) {
+func (p *Pool) accountLocked(m *member, x *execution, run time.Duration, err error) {
 	p.counts.execution(outcome(err), run)
 	if err == nil || answered(err) {
 		m.calls++
+		p.paceLocked(x.command, run)
 		p.wearLocked(m, time.Now())
 		if m.session != nil {
 			m.session.calls++

@@ -141,7 +141,9 @@ func (p *Pool) Execution(requestID string) (ExecutionInfo, error) {
 
 func (x *execution) infoLocked() ExecutionInfo {
 	info := ExecutionInfo{RequestID: x.requestID, Command: x.command, SessionID: x.session, Since: x.since, Deadline: x.deadline, Began: x.began, Progress: x.progress}
-	if x.m != nil {
+	if x.m != nil && x.m.inLine && len(x.m.running) > 0 && x.m.running[0] != x { // it has still to begin
+		info.Began = time.Time{}
+	} else if x.m != nil {
 		ref := x.m.ref()
 		info.Worker = &ref
 		if x.m.session != nil {
@@ -216,7 +218,10 @@ func (p *Pool) ranLocked(m *member, x *execution) {
 // runningLocked describes what m runs, the oldest first.
 func (m *member) runningLocked() []RunningCall {
 	var out []RunningCall
-	for _, x := range m.running {
+	for i, x := range m.running {
+		if m.inLine && i > 0 {
+			break // the others wait
+		}
 		out = append(out, RunningCall{RequestID: x.requestID, Command: x.command, Since: x.began})
 	}
 	return out

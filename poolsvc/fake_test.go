@@ -30,7 +30,9 @@ type factory struct {
 	noStacks  bool          // workers give none
 	stacks    atomic.Int64  // asked for
 
-	stopped atomic.Int64 // workers whose process has ended
+	stopped   atomic.Int64 // workers whose process has ended
+	ahead     atomic.Int64 // calls that were sent ahead to a worker that ran others
+	withdrawn sync.Map     // by request id
 
 	mu          sync.Mutex // guards the fields below
 	workers     []*fakeWorker
@@ -173,7 +175,9 @@ type fakeWorker struct {
 	cause   workerproc.Cause
 	exit    workerproc.Exit // set before done is closed
 	running int             // calls
+	ahead   bool            // the one that runs was sent as one behind which others may stand
 	idle    chan struct{}   // closed when the last running call ends; nil without one
+	line    []*inLine       // calls that were sent ahead, and have not begun, after the one that runs
 	calls   []workerproc.Call
 	stops   int // calls of Stop and Kill
 }
@@ -214,29 +218,97 @@ func (w *fakeWorker) Call(ctx context.Context, c *workerproc.Call) (workerproc.R
 	w.mu.Lock()
 	if w.cause != "" {
 		w.mu.Unlock()
+		w.f.withdrawn.Store(c.RequestID, true)
 		<-w.done
 		return workerproc.Reply{}, &workerproc.CrashError{Exit: w.exit}
 	}
 	switch {
 	case w.running == 0:
 		w.idle = make(chan struct{})
+	case c.Ahead && w.ahead:
+		w.mu.Unlock()
+		return w.standInLine(ctx, c)
 	case w.running >= w.f.concurrency[c.Command]:
 		w.f.violate("worker %d was given %s while it ran %d other calls", w.id, c.Command, w.running)
 	case !c.Shared:
 		w.f.violate("worker %d was not told that %s runs beside %d others", w.id, c.Command, w.running)
 	}
 	w.running++
+	w.ahead = c.Ahead
 	w.calls = append(w.calls, *c)
 	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.running--; w.running == 0 {
-			close(w.idle)
-			w.idle = nil
-		}
-	}()
+	defer w.ran()
 	return w.run(ctx, c)
+}
+
+// ran ends a call. The next in line begins.
+func (w *fakeWorker) ran() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.line) > 0 && w.exit.Cause == "" {
+		next := w.line[0]
+		w.line = w.line[1:]
+		w.calls = append(w.calls, *next.call)
+		next.turn <- nil
+		return
+	}
+	if w.running--; w.running == 0 {
+		close(w.idle)
+		w.idle = nil
+	}
+}
+
+// inLine is a call that was sent ahead.
+type inLine struct {
+	call *workerproc.Call
+	turn chan error // has room for one value: nil, or why the turn does not come
+}
+
+// standInLine runs a call that was sent ahead when it is its turn.
+func (w *fakeWorker) standInLine(ctx context.Context, c *workerproc.Call) (workerproc.Reply, error) {
+	began := time.Now()
+	l := &inLine{call: c, turn: make(chan error, 1)}
+	w.mu.Lock()
+	w.line = append(w.line, l)
+	w.f.ahead.Add(1)
+	w.mu.Unlock()
+	deadline := time.NewTimer(time.Until(c.Deadline))
+	defer deadline.Stop()
+	var err error
+	select {
+	case err = <-l.turn:
+	case <-ctx.Done():
+		w.Withdraw()
+		err = <-l.turn
+	case <-deadline.C:
+		w.Withdraw()
+		err = <-l.turn
+	}
+	if err != nil {
+		return workerproc.Reply{}, err
+	}
+	defer w.ran()
+	waited := time.Since(began)
+	reply, err := w.run(ctx, c)
+	reply.Waited = waited
+	return reply, err
+}
+
+func (w *fakeWorker) TakesAhead() bool { return true }
+
+func (w *fakeWorker) Withdraw() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.withdraw()
+}
+
+// withdraw sends away all in line.
+func (w *fakeWorker) withdraw() {
+	for _, l := range w.line {
+		w.f.withdrawn.Store(l.call.RequestID, true)
+		l.turn <- workerproc.ErrWithdrawn
+	}
+	w.line = nil
 }
 
 func (w *fakeWorker) run(ctx context.Context, c *workerproc.Call) (workerproc.Reply, error) {
@@ -349,12 +421,17 @@ func (w *fakeWorker) end(cause workerproc.Cause, exit workerproc.Exit) {
 		w.gone()
 		return
 	}
-	time.AfterFunc(w.f.deathLag, w.gone)
+	time.AfterFunc(w.f.deathLag, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.gone()
+	})
 }
 
 func (w *fakeWorker) gone() {
 	w.f.stopped.Add(1)
 	close(w.done)
+	w.withdraw()
 }
 
 // sicken has the worker take no more calls while its process lives on.

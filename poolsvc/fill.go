@@ -46,6 +46,15 @@ func (p *Pool) fillLocked() {
 	p.fillSparesLocked(c)
 }
 
+// waitedForLocked lets the pool grow, if it does, for somebody who has begun to wait.
+func (p *Pool) waitedForLocked() {
+	if p.cfg.Lazy || p.draining {
+		p.fillLocked()
+	} else {
+		p.watchQueueLocked()
+	}
+}
+
 // census counts workers of the pool.
 type census struct {
 	have     int // places: of those that are not to leave, and of fresh calls whose stand-by has died

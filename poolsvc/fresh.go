@@ -56,7 +56,7 @@ func (p *Pool) holdFresh(ctx context.Context, stand *member, command string, dea
 		p.mu.Unlock()
 		return h, nil
 	}
-	w := owner.queue.push(ctx, false, command)
+	w := owner.queue.push(ctx, want{command: command})
 	p.mu.Unlock()
 
 	_, err := p.await(ctx, w, time.Until(deadline))

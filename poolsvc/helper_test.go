@@ -72,7 +72,7 @@ func leftovers(p *Pool, f *factory) []string {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.active != 0 || p.leased != 0 || p.vacant != 0 || p.queue.len() != 0 || len(p.members) != 0 || len(p.aside) != 0 || len(p.idle) != 0 || len(p.leases) != 0 || len(p.sessions) != 0 || len(p.executions) != 0 {
+	if p.active != 0 || p.leased != 0 || p.vacant != 0 || p.queue.len() != 0 || len(p.members) != 0 || len(p.aside) != 0 || len(p.idle) != 0 || len(p.joinable) != 0 || len(p.leases) != 0 || len(p.sessions) != 0 || len(p.executions) != 0 {
 		problems = append(problems, fmt.Sprintf("after Close: %d active, %d leased, %d vacant, %d waiting, %d members, %d aside, %d idle, %d leases, %d sessions, %d executions",
 			p.active, p.leased, p.vacant, p.queue.len(), len(p.members), len(p.aside), len(p.idle), len(p.leases), len(p.sessions), len(p.executions)))
 	}

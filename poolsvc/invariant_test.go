@@ -48,7 +48,7 @@ func (m *model) checkStats(t *rapid.T) {
 	if c := s.Workers; c.Leased > s.Limits.Leases {
 		t.Errorf("%d workers are leased, the limit is %d", c.Leased, s.Limits.Leases)
 	}
-	if s.Queue.Length > s.Queue.Limit {
+	if s.Queue.Length > s.Queue.Limit+m.p.cfg.Workers*m.p.cfg.Prefetch { // calls that are withdrawn have been let in before
 		t.Errorf("%d wait, the limit is %d", s.Queue.Length, s.Queue.Limit)
 	}
 	if len(s.Sessions) > s.Limits.Sessions {
@@ -79,10 +79,13 @@ func (m *model) checkOrder(t *rapid.T) {
 		for _, c := range w.calls {
 			begun[c.RequestID] = true
 		}
+		for _, l := range w.line { // who is sent together may come to a line in any order
+			begun[l.call.RequestID] = true
+		}
 	}
 	served := func(a *asked) bool { return a.granted() || (!a.lease && begun[a.id]) }
 	for i, first := range m.requests {
-		if first.leaseID != "" || first.fresh || first.settled() || served(first) {
+		if first.leaseID != "" || first.fresh || first.settled() || served(first) || m.withdrawn(first) {
 			continue
 		}
 		for j, second := range m.requests[i+1:] {
@@ -92,6 +95,12 @@ func (m *model) checkOrder(t *rapid.T) {
 			}
 		}
 	}
+}
+
+// withdrawn reports whether a call had its turn, with others, and was then sent back to wait.
+func (m *model) withdrawn(a *asked) bool {
+	_, ok := m.f.withdrawn.Load(a.id)
+	return ok
 }
 
 // checkCleanliness: a worker that ran a fresh call runs no other. One that ran a call on an anonymous lease runs calls of
@@ -149,11 +158,24 @@ func (m *model) checkMembersLocked(t *rapid.T) {
 		if w.state == StateBusy && len(w.running) == 0 && !w.standsBy {
 			t.Errorf("worker %d is busy with nothing", w.id)
 		}
-		if w.shared > 0 && (w.state == StateIdle || w.state == StateLeased || w.session != nil) {
-			t.Errorf("worker %d is shared by %d and %s", w.id, w.shared, w.state)
+		if w.inUse > 0 && (w.state == StateIdle || w.state == StateLeased || w.session != nil) {
+			t.Errorf("worker %d has %d users and is %s", w.id, w.inUse, w.state)
 		}
-		if len(w.running) > max(1, w.shared) || w.shared > 3 {
-			t.Errorf("worker %d runs %d calls for %d users", w.id, len(w.running), w.shared)
+		most := 3
+		if w.inLine {
+			most = 1 + p.cfg.Prefetch
+		}
+		if len(w.running) > max(1, w.inUse) || w.inUse > most {
+			t.Errorf("worker %d runs %d calls for %d users", w.id, len(w.running), w.inUse)
+		}
+		if w.cost < 0 || w.inUse == 0 && w.cost != 0 || w.inUse > 1 && w.cost > aheadBudget {
+			t.Errorf("the line of worker %d, of %d calls, is expected to take %s", w.id, w.inUse, w.cost)
+		}
+		if (w.inUse > 0) != slices.Contains(p.joinable, w) {
+			t.Errorf("worker %d has %d users; others may join it: %v", w.id, w.inUse, w.inUse == 0)
+		}
+		if w.inUse > 1 && w.inLine && !p.looksAtLines && !w.stuck {
+			t.Errorf("nobody looks at the line of worker %d", w.id)
 		}
 		if b := p.behindLocked(w); b != nil && (w.state == StateSpare || w.session == nil && w.state == StateIdle && w.worker.Healthy()) {
 			t.Errorf("worker %d is %s, and has not run broadcast %d", w.id, w.state, b.seq)

@@ -45,7 +45,7 @@ func (p *Pool) Checkout(ctx context.Context, req CheckoutRequest) (LeaseInfo, er
 	var err error
 	if req.SessionID == "" {
 		var g grant
-		g, err = p.acquire(ctx, true, "", limit)
+		g, err = p.acquire(ctx, want{lease: true}, limit)
 		m = g.m
 	} else {
 		m, ref, err = p.acquireSession(ctx, sessionUse{id: req.SessionID, by: req.By, reopen: true, lease: true, limit: limit})

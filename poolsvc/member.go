@@ -71,19 +71,24 @@ type member struct {
 	worker    Worker // nil while starting
 	state     State
 	pid       int
-	stage     string       // what it reported last while starting
-	readyAt   time.Time    // zero until its owner can use it
-	uses      int          // times it was handed out
-	calls     int64        // calls answered
-	lease     *lease       // that holds it, or nil
-	running   []*execution // the oldest first
-	busySince time.Time    // of the first of them, while there are any
-	shared    int          // uses side by side; 0 if it has at most one user, who has it for itself
-	used      bool         // by a lease, whose calls may have left something behind
-	broadcast int          // the last one that it has run; 0 for none
-	catchesUp bool         // it runs broadcasts, and nothing else
-	retiring  bool         // to be stopped when it is free and replaced
-	reason    ExitReason   // why it is being stopped; empty if it is not
+	stage     string        // what it reported last while starting
+	readyAt   time.Time     // zero until its owner can use it
+	uses      int           // times it was handed out
+	calls     int64         // calls answered
+	lease     *lease        // that holds it, or nil
+	running   []*execution  // the oldest first
+	busySince time.Time     // of the first of them, while there are any
+	inUse     int           // by several, side by side or in line; 0 if it has at most one user, who has it for itself
+	inLine    bool          // they are in line
+	cost      time.Duration // that the calls in line are expected to take
+	answers   int64         // to calls that ran in it
+	seen      int64         // of them, at the last look at its line; -1 before
+	stuck     bool          // its line did not move, and is dissolved until it does
+	used      bool          // by a lease, whose calls may have left something behind
+	broadcast int           // the last one that it has run; 0 for none
+	catchesUp bool          // it runs broadcasts, and nothing else
+	retiring  bool          // to be stopped when it is free and replaced
+	reason    ExitReason    // why it is being stopped; empty if it is not
 
 	idleSince time.Time  // of the last time that it became idle
 	limits    limits     // of a worker of the pool that is ready

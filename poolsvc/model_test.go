@@ -91,7 +91,8 @@ func newModel(t *rapid.T) *model {
 	f.usage = func(w *fakeWorker) (workerproc.Usage, error) {
 		return workerproc.Usage{Private: int64(len(w.seen()))}, nil
 	}
-	return &model{f: f, p: openPool(f, func(c *Config) {
+	m := &model{f: f, p: openPool(f, func(c *Config) {
+		c.Prefetch = rapid.IntRange(0, 3).Draw(t, "prefetch")
 		c.Workers = rapid.IntRange(1, 3).Draw(t, "workers")
 		c.Lazy = rapid.Bool().Draw(t, "lazy")
 		c.LeaseReuse = rapid.Bool().Draw(t, "leaseReuse")
@@ -109,6 +110,12 @@ func newModel(t *rapid.T) *model {
 		c.MaxAge = rapid.SampledFrom([]time.Duration{0, 0, 8 * time.Second}).Draw(t, "maxAge")
 		c.MaxMemory = rapid.SampledFrom([]int64{0, 0, 3}).Draw(t, "maxMemory")
 	})}
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	for _, command := range commandNames { // all are believed to be fast
+		m.p.paces[command] = &pace{calls: paceCalls}
+	}
+	return m
 }
 
 var (

@@ -33,6 +33,7 @@ type Pool struct {
 	spares        int                // of them that there are to be
 	idle          []*member          // of the pool; the last one is handed out first
 	places        []place            // of the pool
+	joinable      []*member          // of the pool, that have users whom others may join
 	queue         queue
 	leases        map[string]*lease
 	sessions      map[string]*session
@@ -46,10 +47,13 @@ type Pool struct {
 	reload        reloadState
 	draining      bool // refuses new work
 	closed        bool
-	leased        int           // workers of the pool that leases hold
-	vacant        int           // places of fresh calls whose stand-by has died
-	active        int           // requests that wait or run
-	drained       chan struct{} // closed when draining and active is 0
+	leased        int              // workers of the pool that leases hold
+	vacant        int              // places of fresh calls whose stand-by has died
+	active        int              // requests that wait or run
+	drained       chan struct{}    // closed when draining and active is 0
+	paces         map[string]*pace // by command, of the current generation
+	lineLook      *time.Timer      // of lookAtLines; nil before the first
+	looksAtLines  bool             // it is set
 	starts        startState
 	scale         scaling
 	counts        counters
@@ -78,7 +82,7 @@ func New(cfg Config) *Pool {
 		poolSlots: make(chan struct{}, cfg.StartParallelism), ownSlots: make(chan struct{}, cfg.StartParallelism),
 		wake: make(chan struct{}, 1), drained: make(chan struct{}),
 		members: map[uint64]*member{}, aside: map[uint64]*member{}, spares: max(0, cfg.Spares),
-		leases: map[string]*lease{}, sessions: map[string]*session{}, executions: map[*execution]struct{}{},
+		leases: map[string]*lease{}, sessions: map[string]*session{}, executions: map[*execution]struct{}{}, paces: map[string]*pace{},
 		ended: newTombs(), lost: newTombs(), current: 1, reload: reloadState{tried: 1}, counts: newCounters(),
 	}
 	p.starts.backoff = backoff.ExponentialBackOff{InitialInterval: backoffInitial, MaxInterval: backoffMax, Multiplier: 2, RandomizationFactor: 0.2}
@@ -97,7 +101,7 @@ func New(cfg Config) *Pool {
 
 // acquire takes a worker of the pool for the caller, waiting at most limit for one. The error is a *RefusedError or
 // ErrClientGone. The caller gives the worker back with release. A call says what command it is for; a lease does not know.
-func (p *Pool) acquire(ctx context.Context, forLease bool, command string, limit time.Duration) (grant, error) {
+func (p *Pool) acquire(ctx context.Context, asked want, limit time.Duration) (grant, error) {
 	began := time.Now()
 	p.mu.Lock()
 	if err := p.admitLocked(); err != nil {
@@ -105,7 +109,7 @@ func (p *Pool) acquire(ctx context.Context, forLease bool, command string, limit
 		p.mu.Unlock()
 		return grant{}, err
 	}
-	if g := p.takeLocked(forLease, command); g.m != nil {
+	if g := p.takeLocked(asked); g.m != nil {
 		p.counts.checkout(nil, 0)
 		p.mu.Unlock()
 		return g, nil
@@ -116,8 +120,8 @@ func (p *Pool) acquire(ctx context.Context, forLease bool, command string, limit
 		p.mu.Unlock()
 		return grant{}, err
 	}
-	w := p.queue.push(ctx, forLease, command)
-	p.fillLocked()
+	w := p.queue.push(ctx, asked)
+	p.waitedForLocked()
 	p.mu.Unlock()
 
 	g, err := p.await(ctx, w, limit)
@@ -151,13 +155,25 @@ func (p *Pool) leaveLocked() {
 
 // mayWaitLocked refuses a caller whose wait is hopeless, or one too many.
 func (p *Pool) mayWaitLocked() error {
-	if p.hopelessLocked() {
-		return p.crashLoopingLocked()
+	if err := p.inVainLocked(); err != nil {
+		return err
 	}
 	if n := p.queue.len(); n >= p.cfg.MaxQueue {
 		return &RefusedError{Err: ErrQueueFull, RetryAfter: p.retryAfterLocked(), QueueLength: n}
 	}
 	return nil
+}
+
+// inVainLocked refuses a caller whom no worker will ever serve.
+func (p *Pool) inVainLocked() error {
+	switch {
+	case p.closed:
+		return &RefusedError{Err: ErrDraining, RetryAfter: time.Second}
+	case p.hopelessLocked():
+		return p.crashLoopingLocked()
+	default:
+		return nil
+	}
 }
 
 // explainLocked turns the end of a wait into what the client is told.
@@ -174,19 +190,15 @@ func (p *Pool) explainLocked(err error, waited time.Duration) error {
 }
 
 // takeLocked hands out a worker, or a place beside other calls in one, to somebody who need not wait.
-func (p *Pool) takeLocked(forLease bool, command string) grant {
-	m := p.takeIdleLocked(forLease, command)
+func (p *Pool) takeLocked(w want) grant {
+	m := p.takeIdleLocked(w.lease, w.command)
 	switch {
-	case forLease:
-		return grant{m: m}
-	case m == nil:
-		m = p.takeSharedLocked(command)
-		return grant{m: m, shared: m != nil}
-	case m.roomLocked(command, 0):
-		m.shared = 1
-		return grant{m: m, shared: true}
+	case m != nil:
+		return grant{m: m, use: p.firstLocked(m, w)}
+	case w.lease:
+		return grant{}
 	default:
-		return grant{m: m}
+		return p.takeSharedLocked(w)
 	}
 }
 
@@ -231,10 +243,10 @@ func (p *Pool) setStateLocked(m *member, state State) {
 }
 
 // release takes m, or a place in it, back from a request that acquire admitted.
-func (p *Pool) release(m *member, shared bool) {
+func (p *Pool) release(m *member, u use) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.takeBackLocked(m, shared)
+	p.takeBackLocked(m, u)
 	p.leaveLocked()
 }
 

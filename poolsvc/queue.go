@@ -9,21 +9,27 @@ import (
 // waiter is a request that waits for a worker. Whoever takes it off its queue under Pool.mu settles it: a grant is then
 // sent, exactly one, and the channel has room for it.
 type waiter struct {
+	want
 	ctx     context.Context
 	since   time.Time
-	lease   bool   // wants to hold the worker
-	command string // that it will call; empty for a lease
 	granted chan grant
 	queue   *queue
 	place   *list.Element // nil when it is off the queue
 }
 
+// want is what somebody asks a worker for.
+type want struct {
+	lease   bool   // to hold it
+	command string // to call; empty for a lease
+	ahead   bool   // the call may be sent ahead
+}
+
 // grant settles a waiter: a member that is its own now, or the error that ends its wait.
 type grant struct {
-	m      *member
-	fresh  bool // first use of a session
-	shared bool // others use the member beside this one
-	err    error
+	m     *member
+	use   use
+	fresh bool // first use of a session
+	err   error
 }
 
 // queue is a first-in, first-out line of waiters. Pool.mu guards it.
@@ -34,11 +40,26 @@ type queue struct {
 
 func (q *queue) len() int { return q.waiters.Len() }
 
-func (q *queue) push(ctx context.Context, lease bool, command string) *waiter {
-	w := &waiter{ctx: ctx, since: time.Now(), lease: lease, command: command, granted: make(chan grant, 1), queue: q}
+func (q *queue) push(ctx context.Context, asked want) *waiter {
+	w := &waiter{want: asked, ctx: ctx, since: time.Now(), granted: make(chan grant, 1), queue: q}
 	w.place = q.waiters.PushBack(w)
-	if lease {
+	if w.lease {
 		q.leases++
+	}
+	return w
+}
+
+// pushSince is push for somebody who waits again, for a call: in front of those who have come since.
+func (q *queue) pushSince(ctx context.Context, asked want, since time.Time) *waiter {
+	w := &waiter{want: asked, ctx: ctx, since: since, granted: make(chan grant, 1), queue: q}
+	later := q.waiters.Front()
+	for later != nil && later.Value.(*waiter).since.Before(since) {
+		later = later.Next()
+	}
+	if later == nil {
+		w.place = q.waiters.PushBack(w)
+	} else {
+		w.place = q.waiters.InsertBefore(w, later)
 	}
 	return w
 }
@@ -72,13 +93,13 @@ func (q *queue) pop(leases bool, fits func(command string) bool) *waiter {
 
 // popShared is pop for a place beside other calls: it takes the oldest waiter that may be served, if room says that it may
 // have such a place. One that may not holds up those behind it.
-func (q *queue) popShared(leases bool, fits, room func(command string) bool) *waiter {
+func (q *queue) popShared(leases bool, fits func(command string) bool, room func(want) bool) *waiter {
 	for e := q.waiters.Front(); e != nil; e = e.Next() {
 		w := e.Value.(*waiter)
 		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.command)) {
 			continue
 		}
-		if w.lease || !room(w.command) {
+		if w.lease || !room(w.want) {
 			return nil
 		}
 		q.remove(w)
@@ -156,7 +177,7 @@ func (p *Pool) await(ctx context.Context, w *waiter, limit time.Duration) (grant
 		if g.fresh {
 			g.m.session.fresh = true
 		}
-		p.takeBackLocked(g.m, g.shared)
+		p.takeBackLocked(g.m, g.use)
 	}
 	return grant{}, cause
 }

@@ -152,6 +152,7 @@ func (p *Pool) switchLocked(m *member) bool {
 	}
 	p.reload.old = append(p.reload.old, p.current)
 	p.current = m.generation
+	p.paces = map[string]*pace{}
 	p.forgetFailuresLocked() // they were the old code's
 	for other := range p.everyoneLocked() {
 		if other != m {

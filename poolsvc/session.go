@@ -79,7 +79,7 @@ func (p *Pool) acquireSession(ctx context.Context, use sessionUse) (*member, *Se
 		p.mu.Unlock()
 		return nil, nil, err
 	}
-	w := s.queue.push(ctx, use.lease, "")
+	w := s.queue.push(ctx, want{lease: use.lease})
 	p.mu.Unlock()
 
 	g, err := p.await(ctx, w, use.limit)

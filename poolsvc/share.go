@@ -1,69 +1,122 @@
 package poolsvc
 
-// Calls of commands that allow it run side by side in one worker of the pool, which is busy then, and idle again once the
-// last of them has ended. They fill idle workers first, and then the one that runs the fewest. Nobody who waits is passed:
+import (
+	"slices"
+	"time"
+)
+
+// Calls of commands that allow it run side by side in one worker of the pool, or one after another if they are fast; see ahead.go. It
+// is busy then, and idle again once the last of them has ended. They fill idle workers first, and then the one that runs the fewest. Nobody who waits is passed:
 // where a call that wants a worker for itself is at the head of the queue, no call is added to those that run.
 
-// roomLocked reports whether a call of a command may run in m beside n others.
-func (m *member) roomLocked(command string, n int) bool {
-	return m.commands[command].Concurrency > max(n, 1)
+// use is how somebody has a member: for itself, unless it is one of several.
+type use struct {
+	shared bool          // others run beside it
+	inLine bool          // others are before it or behind it in the worker's pipe
+	cost   time.Duration // that it is expected to take, in line
 }
 
-// takeSharedLocked adds a call to a worker that runs others, or returns nil.
-func (p *Pool) takeSharedLocked(command string) *member {
+// firstLocked begins the use of m, which is handed out, by somebody whom others may join.
+func (p *Pool) firstLocked(m *member, w want) use {
+	u := use{}
+	switch {
+	case w.lease:
+	case m.commands[w.command].Concurrency > 1:
+		u.shared = true
+	case w.ahead && m.worker.TakesAhead():
+		u.inLine = true
+	}
+	m.inLine, m.stuck = u.inLine, false
+	if u.shared || u.inLine {
+		p.joinable = append(p.joinable, m)
+		p.joinLocked(m, w, &u)
+	}
+	return u
+}
+
+// joinLocked adds a use to those of m.
+func (p *Pool) joinLocked(m *member, w want, u *use) {
+	m.inUse++
+	if m.inLine {
+		u.cost = p.costLocked(w.command)
+		m.cost += u.cost
+	}
+}
+
+// joinedLocked has somebody join those who use m. It has room for them.
+func (p *Pool) joinedLocked(m *member, w want) grant {
+	u := use{shared: !m.inLine, inLine: m.inLine}
+	p.joinLocked(m, w, &u)
+	m.uses++
+	if m.inLine {
+		p.counts.ahead++
+		if m.inUse == 2 {
+			p.watchLineLocked(m)
+		}
+	}
+	return grant{m: m, use: u}
+}
+
+// roomLocked reports whether m, which has users, may have one more.
+func (p *Pool) roomLocked(m *member, w want) bool {
+	if m.inLine {
+		return p.joinsLineLocked(m, w)
+	}
+	return m.commands[w.command].Concurrency > max(m.inUse, 1)
+}
+
+// takeSharedLocked adds a call to a worker that has others, if it can.
+func (p *Pool) takeSharedLocked(w want) grant {
 	if waiting := p.queue.len() - p.queue.leases; waiting > 0 || p.queue.leases > 0 && p.leased < p.cfg.LeaseLimit {
-		return nil
+		return grant{}
 	}
 	var best *member
-	for _, m := range p.members {
-		if p.mayShareLocked(m) && m.roomLocked(command, m.shared) && (best == nil || m.shared < best.shared) && (p.fits(m) == nil || p.fits(m)(command)) {
+	for _, m := range p.joinable {
+		if p.mayShareLocked(m) && p.roomLocked(m, w) && (best == nil || m.inUse < best.inUse) && (p.fits(m) == nil || p.fits(m)(w.command)) {
 			best = m
 		}
 	}
-	if best != nil {
-		best.shared++
-		best.uses++
+	if best == nil {
+		return grant{}
 	}
-	return best
+	return p.joinedLocked(best, w)
 }
 
-// mayShareLocked reports whether m runs calls side by side, and may be given more.
+// mayShareLocked reports whether m has several users, or one whom others may join, and may be given more.
 func (p *Pool) mayShareLocked(m *member) bool {
-	return m.shared > 0 && m.state == StateBusy && !m.retiring && m.worker.Healthy() && p.behindLocked(m) == nil
+	return m.inUse > 0 && m.state == StateBusy && !m.retiring && m.worker.Healthy() && p.behindLocked(m) == nil
 }
 
-// shareLocked adds calls that wait to those that m runs, as long as there is room.
+// shareLocked adds calls that wait to those of m, as long as there is room.
 func (p *Pool) shareLocked(m *member) {
 	for p.mayShareLocked(m) {
-		w := p.queue.popShared(p.leased < p.cfg.LeaseLimit, p.fits(m), func(command string) bool { return m.roomLocked(command, m.shared) })
+		w := p.queue.popShared(p.leased < p.cfg.LeaseLimit, p.fits(m), func(w want) bool { return p.roomLocked(m, w) })
 		if w == nil {
 			return
 		}
-		m.shared++
-		m.uses++
-		w.granted <- grant{m: m, shared: true}
+		w.granted <- p.joinedLocked(m, w.want)
 	}
 }
 
 // giveLocked hands m, which is free, to w, and lets others join if w can share it.
 func (p *Pool) giveLocked(m *member, w *waiter) {
 	p.handOutLocked(m, w.lease)
-	shared := !w.lease && m.roomLocked(w.command, 0)
-	if shared {
-		m.shared = 1
-	}
-	w.granted <- grant{m: m, shared: shared}
+	w.granted <- grant{m: m, use: p.firstLocked(m, w.want)}
 	p.shareLocked(m)
 }
 
-// takeBackLocked ends one use of m: the others that share it go on.
-func (p *Pool) takeBackLocked(m *member, shared bool) {
-	if shared {
-		m.shared--
+// takeBackLocked ends one use of m: the others go on.
+func (p *Pool) takeBackLocked(m *member, u use) {
+	if u.shared || u.inLine {
+		m.inUse--
+		m.cost -= u.cost
 	}
-	if m.shared > 0 {
+	if m.inUse > 0 {
 		p.shareLocked(m)
 		return
+	}
+	if u.shared || u.inLine {
+		p.joinable = slices.DeleteFunc(p.joinable, func(other *member) bool { return other == m })
 	}
 	p.offerLocked(m)
 }

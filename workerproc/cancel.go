@@ -31,6 +31,9 @@ func (w *Worker) end(open *openCall, why error) {
 		w.catchUp()
 	}
 	w.mu.Lock()
+	if open.why == nil && w.mayEndLocked(open) {
+		w.withdrawLocked()
+	}
 	if open.why != nil || !w.mayEndLocked(open) {
 		w.mu.Unlock()
 		return

@@ -113,17 +113,33 @@ type pipeReader struct {
 	emptied func() (more bool) // called when nothing is there past a deadline, and says whether to wait again; may be nil
 	late    int                // bytes taken past the deadline
 	read    atomic.Int64       // bytes taken in all
+	size    pipeSize
 }
 
-// written returns how many bytes have been written into the pipe so far, taken or not.
-func (r *pipeReader) written() int64 {
-	waiting := 0
-	if conn, err := r.file.SyscallConn(); err == nil {
-		// On failure the pipe is closed, and nothing more comes.
-		_ = conn.Control(func(fd uintptr) { waiting, _ = unix.IoctlGetInt(int(fd), fionread) })
-	}
-	return r.read.Load() + int64(waiting)
+// pipeSize asks how many bytes wait in a pipe. It is made once, as that is asked for each call.
+type pipeSize struct {
+	conn syscall.RawConn // nil before it is asked for the first time, and of a pipe that is closed
+	ask  func(fd uintptr)
+	n    int
 }
+
+// of returns the size for file, and 0 for a closed one.
+func (s *pipeSize) of(file *os.File) int {
+	if s.conn == nil {
+		conn, err := file.SyscallConn()
+		if err != nil {
+			return 0
+		}
+		s.conn = conn
+		s.ask = func(fd uintptr) { s.n, _ = unix.IoctlGetInt(int(fd), fionread) }
+	}
+	s.n = 0
+	_ = s.conn.Control(s.ask) // on failure the pipe is closed, and nothing more comes
+	return s.n
+}
+
+// written returns how many bytes have been written into the pipe so far, taken or not. It is for one caller at a time.
+func (r *pipeReader) written() int64 { return int64(r.size.of(r.file)) + r.read.Load() }
 
 // maxLate bounds what is taken past the deadline, which somebody who left the group can go on writing. No pipe holds
 // more, by default.

@@ -29,4 +29,8 @@ func reapOrphan(int) exitStatus                       { return exitStatus{code: 
 func takePacket(int, []byte, []byte) (n, oobn, flags int, err error) {
 	return 0, 0, 0, errors.ErrUnsupported
 }
-func childrenOutsideGroup() []int { return nil }
+func openPackets(*os.File) (*os.File, error) { return nil, errors.ErrUnsupported }
+func takeUnread(*os.File) []byte             { return nil }
+func unreadEnd(*os.File) *os.File            { return nil }
+func widen(*os.File)                         {}
+func childrenOutsideGroup() []int            { return nil }

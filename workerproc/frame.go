@@ -129,10 +129,11 @@ type frameWriter struct {
 	out io.Writer
 
 	mu      sync.Mutex // guards the fields below
+	packets io.Writer  // the same pipe, for frames up to maxPacket, each in a write of its own; nil if out takes all
 	next    []byte     // frames that wait for the writing caller
 	spare   []byte     // the buffer written last, for reuse
 	writing bool
-	idle    sync.Cond // tells of the end of writing
+	idle    sync.Cond // tells of the end of writing; its lock is set by whoever waits
 	queued  int64     // bytes ever queued
 	written int64     // bytes that the pipe has taken
 	err     error     // first failure; nothing is written after it
@@ -160,11 +161,19 @@ func (w *frameWriter) flush() error {
 		return w.err
 	}
 	w.writing = true
+	w.drainLocked()
+	w.writing = false
+	w.idle.Broadcast()
+	return w.err
+}
+
+// drainLocked writes what is queued, for the one who has set writing.
+func (w *frameWriter) drainLocked() {
 	for len(w.next) > 0 && w.err == nil {
-		batch := w.next
+		batch, packets := w.next, w.packets
 		w.next, w.spare = w.spare[:0], nil
 		w.mu.Unlock()
-		n, err := w.out.Write(batch)
+		n, err := w.write(batch, packets)
 		w.mu.Lock()
 		w.written += int64(n)
 		w.err = err
@@ -172,19 +181,70 @@ func (w *frameWriter) flush() error {
 			w.spare = batch[:0]
 		}
 	}
+}
+
+// write writes whole frames, those that may be packets one by one.
+func (w *frameWriter) write(batch []byte, packets io.Writer) (n int, err error) {
+	if packets == nil {
+		return w.out.Write(batch)
+	}
+	for n < len(batch) && err == nil {
+		size, out, wrote := prefixSize+int(binary.BigEndian.Uint32(batch[n:])), packets, 0
+		if size > maxPacket {
+			out = w.out
+		}
+		wrote, err = out.Write(batch[n : n+size])
+		n += wrote
+	}
+	return n, err
+}
+
+// sendPackets has frames up to maxPacket go to packets from now on.
+func (w *frameWriter) sendPackets(packets io.Writer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.packets = packets
+}
+
+// alone calls do when all that was queued is written, and while nobody writes. It queues what do returns, and returns the
+// position in the stream at which that begins.
+func (w *frameWriter) alone(do func() []byte) int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.awaitIdleLocked()
+	w.writing = true
+	w.drainLocked()
+	w.mu.Unlock()
+	back := do()
+	w.mu.Lock()
+	start := w.queued
+	w.next = append(w.next, back...)
+	w.queued += int64(len(back))
+	w.drainLocked()
 	w.writing = false
 	w.idle.Broadcast()
-	return w.err
+	return start
 }
 
 // settle returns when nobody writes any more. The pipe must have been closed, so that nobody writes for long.
 func (w *frameWriter) settle() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.awaitIdleLocked()
+}
+
+func (w *frameWriter) awaitIdleLocked() {
 	w.idle.L = &w.mu
 	for w.writing {
 		w.idle.Wait()
 	}
+}
+
+// discount takes back that n bytes at the end were written: they are still in the pipe, and nobody will read them.
+func (w *frameWriter) discount(n int64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.written -= n
 }
 
 // reached reports whether the pipe has taken all bytes up to end.

@@ -20,6 +20,7 @@ type Hello struct {
 	Language     string `json:"language"`      // for instance "CPython 3.11.7"
 	StackSignal  int    `json:"stack_signal"`  // 0 if the worker has none
 	CancelSignal int    `json:"cancel_signal"` // 0 if it cannot cancel
+	Packets      bool   `json:"packets"`       // it reads a whole packet at a time, and may be sent calls ahead
 }
 
 // Ready is the body of READY: what the app offers.
@@ -100,6 +101,7 @@ type Call struct {
 	Traceparent  string    // W3C trace context, or empty
 	Deadline     time.Time // when the call is ended if it has no answer
 	Shared       bool      // other calls may run in the worker beside it
+	Ahead        bool      // it may be sent while others run, and others while it does, to wait in the pipe for their turn
 
 	Events *Feed // takes what the call says before its answer; nil if nobody asks for that
 	Stream bool  // its items come one by one, in Events

@@ -15,6 +15,12 @@ type ends struct {
 	control                               *os.File // the worker's alone; nil where the system has none
 }
 
+// A frame larger than largeFrame has its pipe widened to widePipe, which is what a system allows everybody by default.
+const (
+	largeFrame = 64 << 10
+	widePipe   = 1 << 20
+)
+
 // pipes are the pipes of one worker.
 type pipes struct {
 	ours, theirs ends

@@ -23,10 +23,14 @@ func (w *Worker) run(progress func(stage string)) {
 func (w *Worker) readReplies(progress func(string)) {
 	err := w.readHandshake(progress)
 	w.started <- err
-	for err == nil {
+	for wide := false; err == nil; {
 		var f Frame
 		if f, err = ReadFrame(w.out, w.maxFrame); err == nil {
 			err = w.handle(f)
+		}
+		if !wide && len(f.Body) > largeFrame { // for the next one
+			wide = true
+			widen(w.replies)
 		}
 	}
 	switch {
@@ -258,8 +262,14 @@ func (w *Worker) answer(id uint32, reply Reply, err error, exiting bool) error {
 		return nil
 	}
 	delete(w.calls, id)
+	now := time.Now()
+	reply.Waited = max(0, w.lastAnswer.Sub(open.sent))
+	w.lastAnswer = now
 	open.reply, open.err = reply, err
 	close(open.done)
+	if next := w.headLocked(); next != nil && next.packet {
+		w.isNextLocked(next)
+	}
 	return nil
 }
 
@@ -282,21 +292,16 @@ func (w *Worker) handleLog(f Frame) error {
 	return nil
 }
 
-// onlyCall returns the open call if there is exactly one, and if what stands at position at of the stream can be its
+// onlyCall returns the open call if there is exactly one, or the one whose turn it is, and if what stands at position at of the stream can be its
 // output: the pipe may still hold what the call before it has left there.
 func (w *Worker) onlyCall(stream string, at int64) *Call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.calls) != 1 {
+	open := w.headLocked()
+	if open == nil || stream == "stdout" && at < open.stdout || stream == "stderr" && at < open.stderr {
 		return nil
 	}
-	for _, open := range w.calls {
-		if stream == "stdout" && at < open.stdout || stream == "stderr" && at < open.stderr {
-			return nil
-		}
-		return open.request
-	}
-	return nil
+	return open.request
 }
 
 // reap waits for the death of the process, gathers the evidence, and answers what is still open.
@@ -310,9 +315,12 @@ func (w *Worker) reap() {
 		_ = f.SetReadDeadline(deadline) // cannot fail on a pipe in the poller
 	}
 	w.readers.Wait()
-	closeAll(w.in, w.replies, w.stdout.file, w.stderr.file, w.stackPipe)
+	unread := pipeReader{file: unreadEnd(w.in)}
+	closeAll(w.in, w.packets, w.replies, w.stdout.file, w.stderr.file, w.stackPipe)
 	w.control.close()
 	w.frames.settle() // then it is known what the worker may have read
+	w.frames.discount(unread.written())
+	closeAll(unread.file)
 
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -327,8 +335,12 @@ func (w *Worker) reap() {
 	}
 	w.exit.OOMSuspected = w.cause == CauseCrash && status.signal == syscall.SIGKILL && !w.exit.Forced && kernelOOMKills() > w.oomKills
 	w.exit.judge(w.limits, status.cpu)
+	head := w.headLocked()
 	for id, open := range w.calls {
 		open.err = w.lostLocked(open, status.cpu)
+		if open.packet && open != head && open.why == nil && !w.frames.reached(open.end) {
+			open.err = ErrWithdrawn
+		}
 		delete(w.calls, id)
 		close(open.done)
 	}

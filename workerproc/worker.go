@@ -31,7 +31,8 @@ const envelopeSize = 8 << 10
 
 // Reply is the answer of a command that returned.
 type Reply struct {
-	Result []byte // one JSON text
+	Result []byte        // one JSON text
+	Waited time.Duration // for its turn in the pipe, of a call that was sent ahead; also with an error
 }
 
 // Worker is one process that has said READY. Its methods may be called from any goroutine.
@@ -56,6 +57,7 @@ type Worker struct {
 	stdout                 *pipeReader // from descriptor 1
 	stderr                 *pipeReader // from descriptor 2
 	stackPipe              *os.File
+	lastAnswer             time.Time // of the reader of replies
 	stacks                 stacks
 	pulse                  pulse
 	output                 output
@@ -67,26 +69,31 @@ type Worker struct {
 	exit     Exit           // set before done is closed
 	oomKills int            // the kernel's count at the start
 
-	mu      sync.Mutex // guards the fields below
-	calls   map[uint32]*openCall
-	lastID  uint32
-	cause   Cause         // empty while the worker takes calls, unless it is mute
-	mute    bool          // it has ended its replies, though it may live on
-	dead    bool          // only what it left in its pipes is still read
-	emptied chan struct{} // closed, and nil again, when the reader of replies has caught up; nil if nobody waits for it
-	detail  string        // how it broke the protocol, if it did
-	stage   string        // what it reported last before READY
-	refusal errorBody     // of an ERROR before READY
-	forced  bool          // killed after the grace of a stop, or for living on without answering
-	expired *openCall     // the call for which it is killed
-	stack   string        // the dump for it
+	mu        sync.Mutex // guards the fields below
+	calls     map[uint32]*openCall
+	lastID    uint32
+	packets   *os.File      // in once more, for frames that are packets; nil before the first call that may be sent ahead
+	wideIn    bool          // the pipe of calls has been widened
+	noPackets bool          // the system has none
+	cause     Cause         // empty while the worker takes calls, unless it is mute
+	mute      bool          // it has ended its replies, though it may live on
+	dead      bool          // only what it left in its pipes is still read
+	emptied   chan struct{} // closed, and nil again, when the reader of replies has caught up; nil if nobody waits for it
+	detail    string        // how it broke the protocol, if it did
+	stage     string        // what it reported last before READY
+	refusal   errorBody     // of an ERROR before READY
+	forced    bool          // killed after the grace of a stop, or for living on without answering
+	expired   *openCall     // the call for which it is killed
+	stack     string        // the dump for it
 }
 
 // openCall is a call that has no answer yet.
 type openCall struct {
 	id      uint32
 	request *Call
-	stdout  int64 // position in what descriptor 1 gets at which its output can begin
+	packet  bool // its frame is read alone
+	sent    time.Time
+	stdout  int64 // position in what descriptor 1 gets at which its output can begin, once it is its turn
 	stderr  int64 // the same for descriptor 2
 	end     int64 // position in the stream of frames at which it ends
 	done    chan struct{}
@@ -146,7 +153,7 @@ func (w *Worker) Call(ctx context.Context, c *Call) (Reply, error) {
 	if limit := w.maxFrame - envelopeSize; len(c.Args) > limit {
 		return Reply{}, &TooLargeError{Limit: limit}
 	}
-	open := &openCall{request: c, done: make(chan struct{}), stdout: w.stdout.written(), stderr: w.stderr.written()}
+	open := &openCall{request: c, done: make(chan struct{})}
 	c.Events.open(func(n int) { w.grant(open, n) })
 	defer c.Events.close()
 	if !w.send(open) {
@@ -173,16 +180,33 @@ func (w *Worker) send(open *openCall) bool {
 	if w.cause != "" || w.mute {
 		return false
 	}
+	if open.request.Ahead {
+		w.aheadLocked()
+	}
+	if len(open.request.Args) > largeFrame && !w.wideIn {
+		w.wideIn = true
+		widen(w.in)
+	}
+	if len(w.calls) == 0 || !open.request.Ahead {
+		w.isNextLocked(open)
+	}
 	w.lastID++
 	id := w.lastID
-	open.id = id
+	open.id, open.sent = id, time.Now()
 	w.calls[id] = open
 	open.end = w.frames.queue(func(dst []byte) []byte {
+		before := len(dst)
 		dst = beginFrame(dst, KindCall, id)
-		start := len(dst)
-		return endFrame(open.request.appendEnvelope(dst, time.Now()), start)
+		dst = endFrame(open.request.appendEnvelope(dst, open.sent), len(dst))
+		open.packet = w.packets != nil && len(dst)-before <= maxPacket
+		return dst
 	})
 	return true
+}
+
+// isNextLocked notes that what is printed from now on can be that of open.
+func (w *Worker) isNextLocked(open *openCall) {
+	open.stdout, open.stderr = w.stdout.written(), w.stderr.written()
 }
 
 // Kill ends the process group at once. Open calls are answered with a *CrashError.

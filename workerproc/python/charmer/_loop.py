@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, AsyncGenerator, Awaitable, Callable, Deque, Dict, Final, Generator, Optional, Tuple, cast
@@ -36,6 +37,9 @@ _LATER: Final[Reply] = (0, b"")
 
 _EXIT_INTERRUPTED: Final = 130
 
+_AT_ONCE: Final = 32
+"""Reads one after another before the loop has its turn, of calls that run alone and so leave nothing for it to do."""
+
 
 class Server(Runner):
     """Owns the loop, and the calls that are open on it. All of it runs in the main thread but `_in_thread`."""
@@ -61,6 +65,7 @@ class Server(Runner):
         loop, control = self._loop, self._calls.control
         _be_current(loop)
         self._writer.whose = self._whose
+        os.set_blocking(_guard.FRAMES_IN, False)
         loop.add_reader(_guard.FRAMES_IN, self._guarded, self._on_frames)
         if control.fd >= 0:
             loop.add_reader(control.fd, self._guarded, self._on_control)
@@ -266,21 +271,24 @@ class Server(Runner):
         self._calls.consider(None)
 
     def _on_frames(self) -> None:
-        data = read_some(_guard.FRAMES_IN, self._stray)
-        if data is None:
-            return
-        if not data:
-            self._splitter.end()
-            self._stop_reading()
-        for frame in self._splitter.feed(data):
-            if frame[0] == CALL_FRAME:
-                self._queue.append(frame)
-            elif frame[0] == PING:
-                self._writer.reply(PONG, b"", frame[1])
-            else:
+        for _ in range(_AT_ONCE):
+            data = read_some(_guard.FRAMES_IN, self._stray)
+            if data is None:
+                return
+            if not data:
+                self._splitter.end()
                 self._stop_reading()
-                break
-        self._advance()
+            for frame in self._splitter.feed(data):
+                if frame[0] == CALL_FRAME:
+                    self._queue.append(frame)
+                elif frame[0] == PING:
+                    self._writer.reply(PONG, b"", frame[1])
+                else:
+                    self._stop_reading()
+                    break
+            self._advance()
+            if not self._reading or self._running or self._queue or self._held:
+                return  # what came next is for the loop to say
 
     def _advance(self) -> None:
         """Begin the calls whose turn it is."""

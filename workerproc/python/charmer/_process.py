@@ -87,6 +87,7 @@ class Process:
             "pid": os.getpid(),
             "runtime": f"charmer-python {VERSION}",
             "language": f"{_IMPLEMENTATIONS.get(name, name)} {sys.version.split()[0]}",
+            "packets": True,
         }
         if self.stack_signal is not None:
             fields["stack_signal"] = self.stack_signal
