@@ -24,7 +24,7 @@ fuzz: ## fuzz each parser for FUZZTIME
 	  done; \
 	done
 
-bench: ## measure a running service; see bench/README.md
+bench: ## measure charmer beside its alternatives; see bench/README.md
 	$(GO) run ./bench
 
 generate: ## write the code that comes from openapi.yaml
@@ -37,6 +37,7 @@ check: ## format, vet, static checks, dead code, generated code, Python types
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
 	$(GO) tool -modfile=tools/go.mod deadcode -test ./...
 	cd tools && $(GO) vet ./... && $(GO) run ./apigen -check
+	cd bench/plot && $(GO) vet ./...
 	tools/pycheck
 
 clean: ## remove what the targets leave
