@@ -92,7 +92,7 @@ func TestTheDefaultsRunAndAreThoseOfTheDesign(t *testing.T) {
 	}
 	want := settings{
 		Listen: "127.0.0.1:8080", Workers: s.Workers, MinWorkers: s.Workers, MaxWorkers: s.Workers, ScaleDownAfter: time.Minute, StartParallelism: s.StartParallelism, MinReady: 1, CheckoutTimeout: 5 * time.Second,
-		ExecuteTimeout: 30 * time.Second, CancelGrace: time.Second, Concurrency: 100, LoopStall: time.Second, StartTimeout: 30 * time.Second, StopGrace: 2 * time.Second, LeaseTTL: time.Minute, LeaseShare: 1, Spares: -1,
+		ExecuteTimeout: 30 * time.Second, CancelGrace: time.Second, Concurrency: 100, Prefetch: 4, LoopStall: time.Second, StartTimeout: 30 * time.Second, StopGrace: 2 * time.Second, LeaseTTL: time.Minute, LeaseShare: 1, Spares: -1,
 		SessionIdle: 15 * time.Minute, SessionLifetime: 8 * time.Hour, MaxSessions: 256, MaxQueue: 1000, MaxBody: 8 << 20, MaxFrame: 64 << 20,
 		DrainTimeout: 30 * time.Second, PreloadThreads: "refuse", Python: "python3", LogFormat: "auto", LogLevel: "info",
 	}

@@ -79,9 +79,11 @@ func (m *model) checkOrder(t *rapid.T) {
 		for _, c := range w.calls {
 			begun[c.RequestID] = true
 		}
+		w.mu.Lock()
 		for _, l := range w.line { // who is sent together may come to a line in any order
 			begun[l.call.RequestID] = true
 		}
+		w.mu.Unlock()
 	}
 	served := func(a *asked) bool { return a.granted() || (!a.lease && begun[a.id]) }
 	for i, first := range m.requests {

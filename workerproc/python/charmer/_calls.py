@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Final, Optional, Set, Tuple
 
 from ._cancel import MainScope, NotStarted, Scope, in_finaliser
 from ._control import CANCEL, CREDIT, Control
+from ._raise import raise_in
 
 if TYPE_CHECKING:
     from ._frames import FrameWriter
@@ -105,7 +106,7 @@ class Calls:
             if scope is not None:
                 now = scope.throw(frame) or now
         if now is not None:
-            raise now
+            raise_in(frame, now)
 
     def await_credit(self, outlet: Outlet) -> None:
         """Wait in the main thread until an outlet may send.

@@ -24,7 +24,7 @@ class WithWorker(unittest.TestCase):
 
 class Plain(WithWorker):
     def test_a_call_ends_wherever_it_is(self) -> None:
-        for number, how in enumerate(("loop", "printing", "sleep", "socket", "program", "lock", "except"), 1):
+        for number, how in enumerate(("loop", "try", "with", "printing", "sleep", "socket", "program", "lock", "except"), 1):
             with self.subTest(how):
                 self.worker.start("hang", number, how=how)
                 self.worker.heard("begun")
@@ -33,6 +33,15 @@ class Plain(WithWorker):
                 self.assertNotIn("started", body)
                 self.assertIn("cancels.py", body["traceback"])
                 self.assertNotIn("_calls.py", body["traceback"])
+        self.healthy()
+
+    def test_what_surrounds_a_loop_is_left_in_good_order(self) -> None:
+        for number, how in enumerate(("try", "with"), 1):
+            with self.subTest(how):
+                self.worker.start("hang", number, how=how)
+                self.worker.heard("begun")
+                self.worker.computes()
+                self.assertEqual(lines(self.worker.cancel_until_answered(number)[0], "stdout"), ["closed"])
         self.healthy()
 
     def test_a_cancel_is_not_lost_in_a_finaliser(self) -> None:

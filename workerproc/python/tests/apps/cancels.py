@@ -22,6 +22,26 @@ def loop() -> None:
         pass
 
 
+def loop_in_try() -> None:
+    try:
+        while True: pass  # noqa: E701 - on one line, with no instruction between
+    finally:
+        print("closed")
+
+
+class Closing:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        print("closed")
+
+
+def loop_in_with() -> None:
+    with Closing():
+        while True: pass  # noqa: E701
+
+
 def printing() -> None:
     while True:
         print("still at it " + "x" * 3000)
@@ -66,6 +86,8 @@ def finaliser() -> None:
 
 WAYS = {
     "loop": loop,
+    "try": loop_in_try,
+    "with": loop_in_with,
     "printing": printing,
     "sleep": lambda: time.sleep(600),
     "socket": read_socket,
