@@ -99,12 +99,6 @@ func (m *model) checkOrder(t *rapid.T) {
 	}
 }
 
-// withdrawn reports whether a call had its turn, with others, and was then sent back to wait.
-func (m *model) withdrawn(a *asked) bool {
-	_, ok := m.f.withdrawn.Load(a.id)
-	return ok
-}
-
 // checkCleanliness: a worker that ran a fresh call runs no other. One that ran a call on an anonymous lease runs calls of
 // that lease only, from then on.
 func (m *model) checkCleanliness(t *rapid.T) {
@@ -362,8 +356,6 @@ func (m *model) checkScaleLocked(t *rapid.T) {
 		t.Errorf("somebody waits, the size is %d of %d, and no look is planned", p.scale.size, p.cfg.Workers)
 	}
 }
-
-func waitsForOwner(w *member) bool { return w.state == StateSpare && w.worker.Healthy() }
 
 // checkSparesLocked: spares belong to nobody, and there are as many as there should be. Each fresh call has a place.
 func (m *model) checkSparesLocked(t *rapid.T) {

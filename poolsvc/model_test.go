@@ -308,3 +308,6 @@ func (m *model) finish(t *rapid.T) {
 		t.Error(problem)
 	}
 }
+
+// waitsForOwner reports whether w is a spare that somebody may have.
+func waitsForOwner(w *member) bool { return w.state == StateSpare && w.worker.Healthy() }
