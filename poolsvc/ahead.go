@@ -25,8 +25,11 @@ type pace struct {
 	mean  time.Duration // moving, by an eighth
 }
 
-// paceLocked takes note of how long a call took.
-func (p *Pool) paceLocked(command string, run time.Duration) {
+// paceLocked takes note of how long a call took in m. Names that m does not know are not kept, nor is what has no place in a line.
+func (p *Pool) paceLocked(m *member, command string, run time.Duration) {
+	if offered, ok := m.commands[command]; !ok || offered.Fresh() {
+		return
+	}
 	known, ok := p.paces[command]
 	if !ok {
 		known = &pace{mean: run}
@@ -51,15 +54,19 @@ func (p *Pool) mayGoAhead(req Request, limit time.Duration) bool {
 
 // joinsLineLocked reports whether a call may be sent ahead to m, which has a line.
 func (p *Pool) joinsLineLocked(m *member, w want) bool {
-	return w.ahead && !m.stuck && m.inUse <= p.cfg.Prefetch && m.cost+p.costLocked(w.command) <= aheadBudget && m.commands[w.command].Concurrency <= 1
+	return w.ahead && !m.stuck && m.inUse <= p.cfg.Prefetch && m.cost+p.costLocked(w.command) <= aheadBudget &&
+		m.commands[w.command].Concurrency <= 1 && m.worker.TakesAhead()
 }
 
-// watchLineLocked has somebody look whether the line moves that m has now.
+// watchLineLocked has somebody look whether the line moves that m has, which somebody has joined.
 func (p *Pool) watchLineLocked(m *member) {
-	m.seen = -1
-	if p.lineLook == nil {
+	if m.inUse == 2 { // it is a new one
+		m.seen = -1
+	}
+	switch {
+	case p.lineLook == nil:
 		p.lineLook = time.AfterFunc(aheadLook, p.lookAtLines)
-	} else if !p.looksAtLines {
+	case !p.looksAtLines:
 		p.lineLook.Reset(aheadLook)
 	}
 	p.looksAtLines = true
@@ -94,29 +101,40 @@ func (p *Pool) lookAtLines() {
 // holdAgain takes another place for a call that was withdrawn from h, before those who came later.
 func (p *Pool) holdAgain(ctx context.Context, h held, req Request, x *execution) (held, error) {
 	limit := min(orDefault(req.CheckoutTimeout, p.cfg.CheckoutTimeout), x.deadline.Sub(x.since)) - time.Since(x.since)
-	asked := want{command: req.Command, ahead: true}
+	g, err := p.acquireAgain(ctx, h, want{command: req.Command, ahead: true}, x.since, limit)
+	if err == nil {
+		return held{m: g.m, use: g.use}, nil
+	}
+	waited := time.Since(x.since)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err = p.explainLocked(err, waited)
+	p.leaveLocked()
+	p.counts.checkout(err, waited)
+	return held{}, err
+}
+
+// acquireAgain gives back the use of h, and waits for another at most limit, in the order of since.
+func (p *Pool) acquireAgain(ctx context.Context, h held, asked want, since time.Time, limit time.Duration) (grant, error) {
 	p.mu.Lock()
 	p.counts.withdrawn++
+	w := p.queue.pushSince(ctx, asked, since) // so that what is given back passes nobody by
+	h.m.stuck = true                          // its line takes nobody in until it moves
 	p.takeBackLocked(h.m, h.use)
-	var g grant
-	err := p.inVainLocked()
-	if err == nil && ctx.Err() == nil && limit > 0 {
-		g = p.takeLocked(asked)
-	}
-	if err == nil && g.m == nil {
-		w := p.queue.pushSince(ctx, asked, x.since)
+	if p.queue.remove(w) { // it has to look for itself
+		if err := p.inVainLocked(); err != nil {
+			p.mu.Unlock()
+			return grant{}, err
+		}
+		if ctx.Err() == nil && limit > 0 {
+			if g := p.takeLocked(asked); g.m != nil {
+				p.mu.Unlock()
+				return g, nil
+			}
+		}
+		w = p.queue.pushSince(ctx, asked, since)
 		p.waitedForLocked()
-		p.mu.Unlock()
-		g, err = p.await(ctx, w, limit)
-		p.mu.Lock()
 	}
-	defer p.mu.Unlock()
-	if err != nil {
-		waited := time.Since(x.since)
-		err = p.explainLocked(err, waited)
-		p.leaveLocked()
-		p.counts.checkout(err, waited)
-		return held{}, err
-	}
-	return held{m: g.m, use: g.use}, nil
+	p.mu.Unlock()
+	return p.await(ctx, w, limit)
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"charmer/workerproc"
 )
 
 const us = time.Microsecond
@@ -278,5 +280,48 @@ func TestClosingEndsCallsThatAreWithdrawn(t *testing.T) {
 		p.Close(t.Context())
 		_, err := behind.wait()
 		refused(t, err, ErrDraining)
+	})
+}
+
+func TestAFreshCommandOfWhichNothingWasKnownHasNoLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		f.isolation = map[string]string{"echo": workerproc.IsolationFresh}
+		p := newPool(t, f, lazy, workers(1), func(c *Config) { c.Prefetch = 4 })
+		execute(p, echo).must(t)
+		synctest.Wait()
+		p.mu.Lock()
+		for _, m := range p.members {
+			equal(t, "users", m.inUse, 0)
+		}
+		equal(t, "that others may join", len(p.joinable), 0)
+		equal(t, "paces", len(p.paces), 0)
+		p.mu.Unlock()
+		next := execute(p, sleeper(us))
+		advance(us)
+		next.must(t)
+	})
+}
+
+func TestACallThatIsCancelledInLineLeavesItsPlaceToThoseBehindIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFactory()
+		p := prefetching(t, f, 1, 2)
+		running := execute(p, sleeper(3*ms))
+		gone := sleeper(us)
+		gone.RequestID = "gone"
+		execute(p, gone)
+		second, third := execute(p, sleeper(us)), execute(p, sleeper(us))
+		equal(t, "sent ahead", f.ahead.Load(), 2)
+		if _, err := p.Cancel(t.Context(), "gone"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		equal(t, "sent ahead to a line that has not moved", f.ahead.Load(), 2)
+		equal(t, "waiting", p.Stats().Queue.Length, 2)
+		advance(3*ms + 2*us)
+		running.must(t)
+		second.must(t)
+		third.must(t)
 	})
 }

@@ -265,7 +265,7 @@ func (p *Pool) accountLocked(m *member, x *execution, run time.Duration, err err
 	p.counts.execution(outcome(err), run)
 	if err == nil || answered(err) {
 		m.calls++
-		p.paceLocked(x.command, run)
+		p.paceLocked(m, x.command, run)
 		p.wearLocked(m, time.Now())
 		if m.session != nil {
 			m.session.calls++

@@ -20,7 +20,7 @@ type use struct {
 func (p *Pool) firstLocked(m *member, w want) use {
 	u := use{}
 	switch {
-	case w.lease:
+	case w.lease, m.commands[w.command].Fresh(): // it holds a place, and no call of it runs there
 	case m.commands[w.command].Concurrency > 1:
 		u.shared = true
 	case w.ahead && m.worker.TakesAhead():
@@ -50,19 +50,21 @@ func (p *Pool) joinedLocked(m *member, w want) grant {
 	m.uses++
 	if m.inLine {
 		p.counts.ahead++
-		if m.inUse == 2 {
-			p.watchLineLocked(m)
-		}
+		p.watchLineLocked(m)
 	}
 	return grant{m: m, use: u}
 }
 
 // roomLocked reports whether m, which has users, may have one more.
 func (p *Pool) roomLocked(m *member, w want) bool {
-	if m.inLine {
+	switch {
+	case m.commands[w.command].Fresh():
+		return false
+	case m.inLine:
 		return p.joinsLineLocked(m, w)
+	default:
+		return m.commands[w.command].Concurrency > max(m.inUse, 1)
 	}
-	return m.commands[w.command].Concurrency > max(m.inUse, 1)
 }
 
 // takeSharedLocked adds a call to a worker that has others, if it can.

@@ -7,7 +7,7 @@ import (
 
 // Calls of a command that runs alone can be sent ahead to a worker that is busy, where they wait in its pipe for their turn.
 // Each such frame is a packet of the pipe: one read takes one of them, so those that nobody has read are known not to have
-// begun, and can be taken back.
+// begun, and can be taken back. All other frames are a stream of bytes.
 
 // MaxAhead is the most bytes of arguments that a call may have to be sent ahead: its frame must be one packet.
 const MaxAhead = 3000
@@ -42,50 +42,76 @@ func (w *Worker) aheadLocked() {
 	w.frames.sendPackets(packets)
 }
 
+// onlyPacketsLocked reports whether no open call is anything but a packet. No packet may stand behind a frame of another kind: a
+// read that asks for the rest of such a frame and gets it with the beginning of a packet loses the rest of that.
+func (w *Worker) onlyPacketsLocked() bool {
+	for _, open := range w.calls {
+		if !open.packet {
+			return false
+		}
+	}
+	return true
+}
+
 // Withdraw takes back the calls that the worker has not begun to read, but for the one whose turn it is. Their Call returns
 // ErrWithdrawn.
 func (w *Worker) Withdraw() {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.withdrawLocked()
+	sound := w.withdrawLocked()
+	w.mu.Unlock()
+	if !sound {
+		w.child.killGroup()
+	}
 }
 
-// withdrawLocked holds Worker.mu over I/O, none of which waits: the pipe has room for all calls that are sent ahead.
-func (w *Worker) withdrawLocked() {
-	if w.packets == nil || w.dead || len(w.calls) < 2 {
-		return
+// withdrawLocked is Withdraw, unless it returns false: then the worker has read part of a frame, and must be killed. It holds
+// Worker.mu over I/O, none of which waits: the pipe has room for all calls that are sent ahead.
+func (w *Worker) withdrawLocked() (sound bool) {
+	if w.packets == nil || w.dead || len(w.calls) < 2 || !w.onlyPacketsLocked() {
+		return true
 	}
-	for _, open := range w.calls {
-		if !open.packet {
-			return
-		}
-	}
+	sound = true
 	var head *openCall
-	headSize := 0
-	end := w.frames.alone(func() (back []byte) {
-		data := takeUnread(w.in)
-		for at := 0; at+prefixSize+headerSize <= len(data); {
-			size := prefixSize + int(binary.BigEndian.Uint32(data[at:]))
-			frame := data[at : at+size]
-			at += size
+	end := w.frames.alone(func() (packet, others []byte) {
+		for data := takeUnread(w.in); len(data) > 0; {
+			var frame []byte
+			if frame, data = firstFrame(data); frame == nil {
+				sound = false
+				return packet, others
+			}
 			open := w.calls[binary.BigEndian.Uint32(frame[prefixSize+1:])]
 			switch {
 			case Kind(frame[prefixSize]) != KindCall || open == nil:
-				back = append(back, frame...)
+				others = append(others, frame...)
 			case head == nil && open == w.headLocked():
-				head, headSize = open, len(back)+len(frame)
-				back = append(back, frame...)
+				head, packet = open, frame
 			default:
 				delete(w.calls, open.id)
 				open.err = ErrWithdrawn
 				close(open.done)
 			}
 		}
-		return back
+		return packet, others
 	})
 	if head != nil {
-		head.end = end + int64(headSize)
+		head.end = end
 	}
+	if !sound && (w.cause == "" || w.cause == CauseStopped || w.cause == CauseExiting) {
+		w.cause, w.detail = CauseProtocol, "it read part of a call"
+	}
+	return sound
+}
+
+// firstFrame splits data behind its first frame. It returns nil if data begins with none that is whole.
+func firstFrame(data []byte) (frame, rest []byte) {
+	if len(data) < prefixSize+headerSize {
+		return nil, nil
+	}
+	size := prefixSize + uint64(binary.BigEndian.Uint32(data))
+	if size < prefixSize+headerSize || size > uint64(len(data)) {
+		return nil, nil
+	}
+	return data[:size], data[size:]
 }
 
 // headLocked returns the open call whose turn it is, or nil if they run side by side or there is none.

@@ -31,8 +31,10 @@ func (w *Worker) end(open *openCall, why error) {
 		w.catchUp()
 	}
 	w.mu.Lock()
-	if open.why == nil && w.mayEndLocked(open) {
-		w.withdrawLocked()
+	if open.why == nil && w.mayEndLocked(open) && !w.withdrawLocked() {
+		w.mu.Unlock()
+		w.child.killGroup()
+		return
 	}
 	if open.why != nil || !w.mayEndLocked(open) {
 		w.mu.Unlock()

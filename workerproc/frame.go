@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -129,8 +130,9 @@ type frameWriter struct {
 	out io.Writer
 
 	mu      sync.Mutex // guards the fields below
-	packets io.Writer  // the same pipe, for frames up to maxPacket, each in a write of its own; nil if out takes all
+	packets io.Writer  // the same pipe, for packets, each in a write of its own; nil if out takes all
 	next    []byte     // frames that wait for the writing caller
+	leading int        // bytes at the beginning of next that are packets
 	spare   []byte     // the buffer written last, for reuse
 	writing bool
 	idle    sync.Cond // tells of the end of writing; its lock is set by whoever waits
@@ -147,10 +149,27 @@ const maxSpare = 64 << 10
 func (w *frameWriter) queue(build func([]byte) []byte) int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.queueLocked(build)
+}
+
+func (w *frameWriter) queueLocked(build func([]byte) []byte) int64 {
 	before := len(w.next)
 	w.next = build(w.next)
 	w.queued += int64(len(w.next) - before)
 	return w.queued
+}
+
+// queuePacket is queue for a frame that is to be a packet, and tells whether it is one: not if it is larger than maxPacket, nor
+// if frames of another kind wait before it.
+func (w *frameWriter) queuePacket(build func([]byte) []byte) (end int64, packet bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	start := len(w.next)
+	end = w.queueLocked(build)
+	if packet = w.packets != nil && start == w.leading && len(w.next)-start <= maxPacket; packet {
+		w.leading = len(w.next)
+	}
+	return end, packet
 }
 
 // flush writes what is queued unless another caller is doing so already. It returns the first failure of the pipe.
@@ -170,10 +189,10 @@ func (w *frameWriter) flush() error {
 // drainLocked writes what is queued, for the one who has set writing.
 func (w *frameWriter) drainLocked() {
 	for len(w.next) > 0 && w.err == nil {
-		batch, packets := w.next, w.packets
-		w.next, w.spare = w.spare[:0], nil
+		batch, leading, packets := w.next, w.leading, w.packets
+		w.next, w.leading, w.spare = w.spare[:0], 0, nil
 		w.mu.Unlock()
-		n, err := w.write(batch, packets)
+		n, err := w.write(batch, leading, packets)
 		w.mu.Lock()
 		w.written += int64(n)
 		w.err = err
@@ -183,47 +202,51 @@ func (w *frameWriter) drainLocked() {
 	}
 }
 
-// write writes whole frames, those that may be packets one by one.
-func (w *frameWriter) write(batch []byte, packets io.Writer) (n int, err error) {
-	if packets == nil {
-		return w.out.Write(batch)
-	}
-	for n < len(batch) && err == nil {
-		size, out, wrote := prefixSize+int(binary.BigEndian.Uint32(batch[n:])), packets, 0
-		if size > maxPacket {
-			out = w.out
+// write writes whole frames: those in the leading bytes one by one, as packets.
+func (w *frameWriter) write(batch []byte, leading int, packets io.Writer) (n int, err error) {
+	for n < leading {
+		size := prefixSize + int(binary.BigEndian.Uint32(batch[n:]))
+		wrote, err := packets.Write(batch[n : n+size])
+		if n += wrote; err != nil {
+			return n, err
 		}
-		wrote, err = out.Write(batch[n : n+size])
+	}
+	if n < len(batch) {
+		var wrote int
+		wrote, err = w.out.Write(batch[n:])
 		n += wrote
 	}
 	return n, err
 }
 
-// sendPackets has frames up to maxPacket go to packets from now on.
+// sendPackets gives packets a way of their own from now on.
 func (w *frameWriter) sendPackets(packets io.Writer) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.packets = packets
 }
 
-// alone calls do when all that was queued is written, and while nobody writes. It queues what do returns, and returns the
-// position in the stream at which that begins.
-func (w *frameWriter) alone(do func() []byte) int64 {
+// alone calls do when all that was queued is written, and while nobody writes. It writes what do returns, a packet or nothing and
+// other frames, before what has been queued since, and returns the position in the stream at which the packet ends.
+func (w *frameWriter) alone(do func() (packet, others []byte)) int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.awaitIdleLocked()
 	w.writing = true
 	w.drainLocked()
 	w.mu.Unlock()
-	back := do()
+	packet, others := do()
 	w.mu.Lock()
-	start := w.queued
-	w.next = append(w.next, back...)
-	w.queued += int64(len(back))
+	end := w.written + int64(len(packet))
+	if len(packet)+len(others) > 0 {
+		w.leading = len(packet) // a packet since then would be behind others
+		w.next = slices.Concat(packet, others, w.next)
+		w.queued += int64(len(packet) + len(others))
+	}
 	w.drainLocked()
 	w.writing = false
 	w.idle.Broadcast()
-	return start
+	return end
 }
 
 // settle returns when nobody writes any more. The pipe must have been closed, so that nobody writes for long.

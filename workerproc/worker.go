@@ -190,17 +190,20 @@ func (w *Worker) send(open *openCall) bool {
 	if len(w.calls) == 0 || !open.request.Ahead {
 		w.isNextLocked(open)
 	}
+	packet := open.request.Ahead && w.onlyPacketsLocked()
 	w.lastID++
 	id := w.lastID
 	open.id, open.sent = id, time.Now()
 	w.calls[id] = open
-	open.end = w.frames.queue(func(dst []byte) []byte {
-		before := len(dst)
+	build := func(dst []byte) []byte {
 		dst = beginFrame(dst, KindCall, id)
-		dst = endFrame(open.request.appendEnvelope(dst, open.sent), len(dst))
-		open.packet = w.packets != nil && len(dst)-before <= maxPacket
-		return dst
-	})
+		return endFrame(open.request.appendEnvelope(dst, open.sent), len(dst))
+	}
+	if packet {
+		open.end, open.packet = w.frames.queuePacket(build)
+	} else {
+		open.end = w.frames.queue(build)
+	}
 	return true
 }
 

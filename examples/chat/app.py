@@ -59,7 +59,7 @@ async def reply(prompt: str, words: int = 12, seed: int = 1, pause: float = 0.05
             charmer.progress((n + 1) / words)
             yield word
             word = chance.choice(AFTER.get(word, ["Light"]))
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, GeneratorExit):
         LOG.info("cut off after %d words", len(said))
         said.append("...")
         raise
