@@ -24,6 +24,10 @@ const (
 	// keptBuffer is the size above which a body's buffer is left to the garbage collector, so that one large request
 	// does not hold its memory for good.
 	keptBuffer = 1 << 20
+
+	// eagerBody is how much memory a body gets on the strength of its length alone. Beyond that it gets eagerGrowth times what has come.
+	eagerBody   = keptBuffer / 2
+	eagerGrowth = 16
 )
 
 // errNull refuses an explicit null: no schema of a request allows it, and in a pointer it would pass for absent.
@@ -42,6 +46,19 @@ type binder struct {
 type bodyBuffer struct {
 	bytes.Buffer
 	limited io.LimitedReader
+}
+
+// fill reads a body of at most limit bytes, or one byte more if it is larger. announced is its length, or -1.
+func (b *bodyBuffer) fill(body io.Reader, announced, limit int64) error {
+	b.limited.R = body
+	for step := int64(eagerBody); ; step = (eagerGrowth - 1) * int64(b.Len()) {
+		come := int64(b.Len())
+		b.limited.N = min(step, limit+1-come)
+		b.Grow(int(max(0, min(b.limited.N, announced+1-come))) + bytes.MinRead)
+		if _, err := b.ReadFrom(&b.limited); err != nil || b.limited.N > 0 || int64(b.Len()) > limit {
+			return err
+		}
+	}
 }
 
 // newBinder returns a binder for bodies of up to limit bytes.
@@ -120,9 +137,7 @@ func (b *binder) read(buffer *bodyBuffer, r *http.Request) error {
 			return err
 		}
 	}
-	buffer.Grow(int(min(r.ContentLength+1, keptBuffer/2)) + bytes.MinRead)
-	buffer.limited = io.LimitedReader{R: r.Body, N: b.limit + 1}
-	if _, err := buffer.ReadFrom(&buffer.limited); err != nil {
+	if err := buffer.fill(r.Body, r.ContentLength, b.limit); err != nil {
 		if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return tooLarge(large.Limit)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -294,6 +295,33 @@ func TestTheMediaTypeMustBeJSON(t *testing.T) {
 				t.Errorf("%.60q %q: %+v", tt.contentType, tt.coding, got)
 			}
 		}
+	}
+}
+
+func TestABodyOfAnySizeIsReadWhole(t *testing.T) {
+	const limit = 20 * eagerBody
+	for _, size := range []int{1, eagerBody - 1, eagerBody, eagerBody + 1, 2 * eagerBody, 16*eagerBody - 1, 16 * eagerBody, 16*eagerBody + 1, limit} {
+		for _, announced := range []int64{-1, int64(size)} {
+			whole := bytes.Repeat([]byte("0123456789abcde"), size/15+1)[:size]
+			buffer := new(bodyBuffer)
+			if err := buffer.fill(iotest.HalfReader(bytes.NewReader(whole)), announced, limit); err != nil || !bytes.Equal(buffer.Bytes(), whole) {
+				t.Errorf("%d bytes, announced as %d: %d were read, %v", size, announced, buffer.Len(), err)
+			}
+			if announced >= 0 && buffer.Cap() > 2*size+eagerBody {
+				t.Errorf("%d bytes have a buffer of %d", size, buffer.Cap())
+			}
+		}
+	}
+	buffer := new(bodyBuffer)
+	if err := buffer.fill(strings.NewReader("01234"), -1, 3); err != nil || buffer.Len() != 4 {
+		t.Errorf("of a body over its limit %d bytes were read, %v", buffer.Len(), err)
+	}
+}
+
+func TestABodyGetsMemoryAsItComes(t *testing.T) {
+	buffer := new(bodyBuffer)
+	if err := buffer.fill(strings.NewReader("{"), 1<<30, 1<<30); err != nil || buffer.Cap() > 2*eagerBody {
+		t.Errorf("one byte has a buffer of %d, %v", buffer.Cap(), err)
 	}
 }
 

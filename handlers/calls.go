@@ -44,11 +44,11 @@ func (s *Server) Execute(w http.ResponseWriter, r *http.Request, params api.Exec
 	if err != nil {
 		return err
 	}
-	body, err := executeResponse(x.requestID, result, time.Since(began))
+	rest, err := executeResponse(x.requestID, result, time.Since(began))
 	if err != nil {
 		return err
 	}
-	send(w, http.StatusOK, "application/json", body)
+	send(w, http.StatusOK, "application/json", []byte(`{"result":`), result.Result, rest)
 	return nil
 }
 
@@ -100,7 +100,7 @@ func traceparent(r *http.Request) string {
 	return ""
 }
 
-// executeRest is api.ExecuteResponse without the result, which is spliced in as the bytes that Python wrote.
+// executeRest is api.ExecuteResponse without the result, which goes in front as the bytes that Python wrote.
 type executeRest struct {
 	RequestID string          `json:"request_id"`
 	Worker    api.WorkerRef   `json:"worker"`
@@ -108,6 +108,7 @@ type executeRest struct {
 	Timing    api.Timing      `json:"timing"`
 }
 
+// executeResponse returns what follows the result.
 func executeResponse(requestID string, result poolsvc.Result, total time.Duration) ([]byte, error) {
 	rest, err := json.Marshal(executeRest{
 		RequestID: requestID, Worker: workerRef(result.Worker), Session: sessionRef(result.Session),
@@ -116,10 +117,8 @@ func executeResponse(requestID string, result poolsvc.Result, total time.Duratio
 	if err != nil {
 		return nil, err
 	}
-	const open = `{"result":`
-	body := make([]byte, 0, len(open)+len(result.Result)+len(rest))
-	body = append(append(append(body, open...), result.Result...), ',')
-	return append(body, rest[1:]...), nil
+	rest[0] = ',' // what follows the result
+	return rest, nil
 }
 
 func timing(result poolsvc.Result, total time.Duration) api.Timing {

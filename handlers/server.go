@@ -3,6 +3,7 @@ package handlers
 import (
 	"log/slog"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -76,10 +77,17 @@ func reply(w http.ResponseWriter, status int, body any) error {
 }
 
 // send writes a whole reply. A failed write means that the client has left; there is nobody to tell.
-func send(w http.ResponseWriter, status int, contentType string, body []byte) {
+func send(w http.ResponseWriter, status int, contentType string, body ...[]byte) {
+	size := 0
+	for _, part := range body {
+		size += len(part)
+	}
 	w.Header()["Content-Type"] = []string{contentType}
+	w.Header()["Content-Length"] = []string{strconv.Itoa(size)}
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	for _, part := range body {
+		_, _ = w.Write(part)
+	}
 }
 
 // milliseconds is how durations stand in JSON: to the microsecond.

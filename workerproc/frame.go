@@ -2,7 +2,6 @@ package workerproc
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -47,8 +46,9 @@ func (k Kind) String() string {
 const (
 	prefixSize = 4
 	headerSize = 5
-	// eagerBody is the largest body allocated on the strength of its length alone. Larger ones grow as bytes come.
-	eagerBody = 1 << 20
+	// eagerBody is the largest body allocated on the strength of its length alone. Larger ones grow as bytes come, by eagerGrowth.
+	eagerBody   = 1 << 20
+	eagerGrowth = 16
 )
 
 // ErrFrameLength means that a length is under 5 or over the limit. The stream is out of step from there.
@@ -102,18 +102,16 @@ func ReadFrame(r *bufio.Reader, limit int) (Frame, error) {
 }
 
 func readBody(r io.Reader, size int) ([]byte, error) {
-	if size <= eagerBody {
-		body := make([]byte, size)
-		_, err := io.ReadFull(r, body)
-		return body, noEOF(err)
+	body := make([]byte, min(size, eagerBody))
+	n, err := io.ReadFull(r, body)
+	for err == nil && n < size {
+		body = append(make([]byte, 0, min(size, eagerGrowth*n)), body...)
+		body = body[:cap(body)]
+		var more int
+		more, err = io.ReadFull(r, body[n:])
+		n += more
 	}
-	var body bytes.Buffer
-	body.Grow(eagerBody)
-	n, err := io.CopyN(&body, r, int64(size))
-	if err == nil && n < int64(size) {
-		err = io.EOF
-	}
-	return body.Bytes(), noEOF(err)
+	return body[:n], noEOF(err)
 }
 
 // noEOF turns the end of input inside a frame into io.ErrUnexpectedEOF.

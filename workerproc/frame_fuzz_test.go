@@ -28,7 +28,7 @@ func FuzzReadFrame(f *testing.F) {
 		rest := data
 		for {
 			frame, err := ReadFrame(r, int(limit))
-			if kept := cap(frame.Body); kept > max(eagerBody, 4*len(data)+4096) {
+			if kept := cap(frame.Body); kept > max(eagerBody, eagerGrowth*len(data)) {
 				t.Fatalf("%d bytes allocated for a stream of %d", kept, len(data))
 			}
 			if err != nil {

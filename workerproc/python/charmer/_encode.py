@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import json.encoder
 import re
+import sys
 from itertools import accumulate
 from typing import Callable, Dict, Final, Mapping, Optional, Tuple
 
@@ -14,6 +15,9 @@ MAX_DEPTH: Final = 10_000
 _ENCODER: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_MARKS: Final = bytes(set(range(256)) - _STEPS.keys() - {ord('"')})
+_UNLIMITED: Final = sys.version_info >= (3, 14)
+"""Whether the encoder recurses as far as the C stack goes, whatever the recursion limit is."""
+_recursion_limit: Final = sys.getrecursionlimit
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -39,7 +43,14 @@ def depth(body: bytes) -> int:
 
 
 def excess_depth(body: bytes) -> int:
-    """Return how deep a JSON text is nested if that is more than MAX_DEPTH, else 0; cheap for those that cannot be."""
+    """Return how deep a JSON text is nested if that is more than MAX_DEPTH, else 0; cheap for those that cannot be.
+
+    Args:
+        body: What this interpreter has encoded just now, whose encoder recurses: up to the recursion limit, or, in CPython 3.12
+            and 3.13, up to a depth of its own, which is less than MAX_DEPTH.
+    """
+    if _recursion_limit() <= MAX_DEPTH and not _UNLIMITED:
+        return 0
     if len(body) < 2 * MAX_DEPTH or body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return 0
     levels = depth(body)

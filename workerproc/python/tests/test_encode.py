@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
+import gc
 import json
 import sys
 import unittest
 from collections import OrderedDict
 from typing import Any, Dict, List, Mapping, NamedTuple
 
-from charmer._encode import depth, encode_fields, excess_depth, result_encoder
+from charmer._decode import decode
+from charmer._encode import MAX_DEPTH, depth, encode_fields, excess_depth, result_encoder
 from charmer._explain import explain
 
 
@@ -89,8 +91,51 @@ class Depth(unittest.TestCase):
 
     def test_only_what_is_too_deep_is_measured(self) -> None:
         cases = ((10_000, "", 0), (10_001, "", 10_001), (9_999, ",[]" * 9, 0), (1, ",{}" * 20_000, 0))
+        self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
+        sys.setrecursionlimit(MAX_DEPTH + 1)
         for levels, beside, wanted in cases:
             self.assertEqual(excess_depth(("[" * levels + "1" + beside + "]" * levels).encode()), wanted)
+
+    def test_what_this_interpreter_encodes_without_more_recursion_is_not_too_deep(self) -> None:
+        self.addCleanup(sys.setrecursionlimit, sys.getrecursionlimit())
+        sys.setrecursionlimit(MAX_DEPTH)
+        value: object = 1
+        text = ""
+        encode = result_encoder()
+        for levels in range(1, 3 * MAX_DEPTH):
+            value = [value]
+            if levels % 500:
+                continue
+            try:
+                text = encode(value)
+            except RecursionError:
+                break
+            self.assertEqual(excess_depth(text.encode()), max(levels, MAX_DEPTH) if levels > MAX_DEPTH else 0)
+        self.assertTrue(text)
+
+
+class Decoding(unittest.TestCase):
+    TEXT = json.dumps([[i] for i in range(20_000)])
+
+    def collections(self) -> int:
+        return sum(stats["collections"] for stats in gc.get_stats())
+
+    def test_large_texts_are_decoded_without_looking_for_garbage(self) -> None:
+        gc.collect()
+        before = self.collections()
+        decode(self.TEXT)
+        self.assertLess(self.collections() - before, 3)
+        self.assertTrue(gc.isenabled())
+
+    def test_the_garbage_collector_is_left_as_it_was(self) -> None:
+        self.addCleanup(gc.enable)
+        gc.disable()
+        decode(self.TEXT)
+        self.assertFalse(gc.isenabled())
+        gc.enable()
+        with self.assertRaises(json.JSONDecodeError):
+            decode(self.TEXT + "]")
+        self.assertTrue(gc.isenabled())
 
 
 class Explaining(unittest.TestCase):
