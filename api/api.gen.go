@@ -291,6 +291,9 @@ type CheckoutResponseType string
 
 // Command defines model for Command.
 type Command struct {
+	// ArgsSchema JSON Schema 2020-12 of the arguments, from type hints, defaults and docstring. Absent if nothing is known of them.
+	ArgsSchema jsontext.Value `json:"args_schema,omitempty"`
+
 	// Concurrency How many calls of it run side by side in a worker; with 1 a call runs alone.
 	Concurrency int64 `json:"concurrency"`
 
@@ -303,8 +306,14 @@ type Command struct {
 	Name       string           `json:"name"`
 	Parameters []Parameter      `json:"parameters"`
 
+	// ResultSchema JSON Schema 2020-12 of the result, of one item if the command yields items. Absent if nothing is known of it.
+	ResultSchema jsontext.Value `json:"result_schema,omitempty"`
+
 	// Stream It yields items.
-	Stream    bool     `json:"stream"`
+	Stream bool `json:"stream"`
+
+	// Summary The first paragraph of the docstring, in one line.
+	Summary   *string  `json:"summary,omitempty"`
 	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
 }
 

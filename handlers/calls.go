@@ -133,7 +133,8 @@ func (s *Server) ListCommands(w http.ResponseWriter, _ *http.Request) error {
 	}
 	list := api.CommandList{Commands: []api.Command{}, Generation: int64(generation)}
 	for _, c := range commands {
-		row := api.Command{Name: c.Name, Doc: c.Doc, Parameters: []api.Parameter{}, Idempotent: c.Idempotent, TimeoutMs: some(c.TimeoutMs),
+		row := api.Command{Name: c.Name, Summary: some(c.Summary), Doc: c.Doc, ArgsSchema: c.ArgsSchema, ResultSchema: c.ResultSchema,
+			Parameters: []api.Parameter{}, Idempotent: c.Idempotent, TimeoutMs: some(c.TimeoutMs),
 			Isolation: api.CommandIsolationShared, Stream: c.Stream, Concurrency: int64(max(1, c.Concurrency))}
 		if c.Fresh() {
 			row.Isolation = api.CommandIsolationFresh

@@ -32,6 +32,7 @@ type Ready struct {
 // Command describes one function of the app.
 type Command struct {
 	Name        string      `json:"name"`
+	Summary     string      `json:"summary"` // first paragraph of Doc, in one line
 	Doc         string      `json:"doc"`
 	Parameters  []Parameter `json:"parameters"`
 	TimeoutMs   float64     `json:"timeout_ms"` // 0 if it has none of its own
@@ -39,6 +40,11 @@ type Command struct {
 	Isolation   string      `json:"isolation"`   // IsolationFresh, or empty or IsolationShared
 	Stream      bool        `json:"stream"`      // it yields items
 	Concurrency int         `json:"concurrency"` // calls that a worker may have open when one of this command is added; 0 and 1 mean that it runs alone
+
+	// JSON Schema 2020-12 of the arguments as an object, and of the result or one item of it; nil if unknown. Nothing but
+	// that they are JSON objects is checked.
+	ArgsSchema   jsontext.Value `json:"args_schema"`
+	ResultSchema jsontext.Value `json:"result_schema"`
 }
 
 // The values of Command.Isolation. Others count as IsolationFresh, which is the safe one.
@@ -146,6 +152,18 @@ func appendMember(dst []byte, name, value string) []byte {
 	dst = append(append(append(dst, '"'), name...), '"', ':')
 	dst, _ = jsontext.AppendQuote(dst, value)
 	return dst
+}
+
+// dropMisshapenSchemas takes out what cannot be the schema that it stands for: an app is served without rather than not at all.
+func (r *Ready) dropMisshapenSchemas() {
+	for i := range r.Commands {
+		c := &r.Commands[i]
+		for _, schema := range []*jsontext.Value{&c.ArgsSchema, &c.ResultSchema} {
+			if schema.Kind() != '{' {
+				*schema = nil
+			}
+		}
+	}
 }
 
 // decodeBody reads the JSON body of a frame into a T. Unknown members are ignored; anything else that is off is an error.

@@ -42,8 +42,11 @@ func TestGoldenBodiesAreDecoded(t *testing.T) {
 		"hello.frame":    Hello{Protocol: 1, PID: 4711, Runtime: "charmer-python 0.1.0", Language: "CPython 3.11.7", StackSignal: 39},
 		"progress.frame": progressBody{Stage: "import app"},
 		"ready.frame": Ready{Hooks: []string{"session_start", "session_end"}, Commands: []Command{{
-			Name: "greet", Doc: "Greet somebody.", TimeoutMs: 1500, Idempotent: true, Isolation: IsolationFresh, Parameters: []Parameter{
-				{Name: "name", Required: true, Annotation: "str"}, {Name: "excited", Annotation: "bool"}}}}},
+			Name: "greet", Summary: "Greet somebody.", Doc: "Greet somebody.", TimeoutMs: 1500, Idempotent: true, Isolation: IsolationFresh, Parameters: []Parameter{
+				{Name: "name", Required: true, Annotation: "str"}, {Name: "excited", Annotation: "bool"}},
+			ArgsSchema: jsontext.Value(`{"type":"object","properties":{"name":{"type":"string"},"excited":{"type":"boolean","default":false}},` +
+				`"required":["name"],"additionalProperties":false}`),
+			ResultSchema: jsontext.Value(`{"type":"string"}`)}}},
 		"error-exception.frame": errorBody{Kind: "exception", Type: "ValueError", Message: "no such row",
 			Traceback: "Traceback (most recent call last):\n  File \"app.py\", line 3, in greet\nValueError: no such row\n"},
 		"error-command.frame": errorBody{Kind: "command_error", Type: "charmer.CommandError", Message: "not sold here",
@@ -97,6 +100,16 @@ func TestUnknownMembersAreIgnored(t *testing.T) {
 	body := []byte(`{"commands":[{"name":"a","new":{"x":[1]},"parameters":[{"name":"p","more":1}]}],"streams":true}`)
 	got, err := decodeBody[Ready](Frame{Kind: KindReady, Body: body})
 	want := Ready{Commands: []Command{{Name: "a", Parameters: []Parameter{{Name: "p"}}}}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v, (-want +got):\n%s", err, diff)
+	}
+}
+
+func TestSchemasThatAreNoObjectsAreLeftOut(t *testing.T) {
+	body := []byte(`{"commands":[{"name":"a","args_schema":{"type":"object"},"result_schema":true},{"name":"b","args_schema":null,"result_schema":"x"}]}`)
+	got, err := decodeBody[Ready](Frame{Kind: KindReady, Body: body})
+	got.dropMisshapenSchemas()
+	want := Ready{Commands: []Command{{Name: "a", ArgsSchema: jsontext.Value(`{"type":"object"}`)}, {Name: "b"}}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v, (-want +got):\n%s", err, diff)
 	}

@@ -88,6 +88,7 @@ func (w *Worker) readHandshake(progress func(string)) error {
 		case f.Kind == KindReady && greeted:
 			w.clock.stage("")
 			w.ready, err = decodeBody[Ready](f)
+			w.ready.dropMisshapenSchemas()
 			return err
 		default:
 			err = fmt.Errorf("%s with id %d before READY", f.Kind, f.ID)

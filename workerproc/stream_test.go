@@ -219,7 +219,7 @@ func TestACancelThatMeetsTheEndOfItsCallHitsNoOther(t *testing.T) {
 		default:
 			t.Fatalf("round %d: %v", round, err)
 		}
-		if got := mustCall(t, w, "nap", `{"seconds":0}`); got != "0" {
+		if got := mustCall(t, w, "nap", `{"seconds":0}`); got != "0.0" {
 			t.Fatalf("round %d: the next call answered %s", round, got)
 		}
 		meet.Stop()

@@ -11,6 +11,7 @@ Save as app.py and run `charmer serve app.py`.
 
 from __future__ import annotations
 
+from ._bounds import Bounds
 from ._call import Call, Shield, current, log, progress, shield
 from ._cancel import Cancelled
 from ._registry import (
@@ -24,6 +25,7 @@ from ._registry import (
 from ._version import VERSION as __version__
 
 __all__ = [
+    "Bounds",
     "Call",
     "Cancelled",
     "CommandError",

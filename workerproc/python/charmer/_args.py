@@ -6,9 +6,19 @@ from math import isinf
 from typing import Any, Dict, Final, Iterable, Iterator, List, Mapping, Tuple
 
 from ._commands import Command
+from ._types import MAX_PROBLEMS, Misfit
 
-_MAX_ERRORS: Final = 16
 _MAX_POINTER: Final = 200
+_MAX_DETAIL: Final = 1000
+
+
+class ArgsRefused(Exception):
+    """Arguments that do not fit the types of a command. errors: as misfits returns them."""
+
+    def __init__(self, command: str, errors: List[Dict[str, str]]) -> None:
+        super().__init__(command, errors)
+        self.command = command
+        self.errors = errors
 
 
 def misfits(command: Command, args: Mapping[str, object]) -> List[Dict[str, str]]:
@@ -38,12 +48,20 @@ def overflows(args: Dict[str, Any]) -> List[Dict[str, str]]:
                 break
             if isinstance(value, float) and isinf(value):
                 found += 1
-                if found <= _MAX_ERRORS:
+                if found <= MAX_PROBLEMS:
                     wrong.append(_misfit([*path, step], "a number is too large for a float"))
         else:
             levels.pop()
             del path[-1:]
     return _first(wrong, found)
+
+
+def refused(misfit: Misfit) -> List[Dict[str, str]]:
+    """Point at the values that do not fit their types, as misfits does."""
+    wrong = [_misfit(reversed(path), detail) for path, detail in misfit.problems[:MAX_PROBLEMS]]
+    if len(misfit.problems) > MAX_PROBLEMS:
+        wrong.append({"pointer": "", "detail": "and more do not fit"})
+    return wrong
 
 
 def place(command: Command, args: Dict[str, Any]) -> Tuple[List[object], Dict[str, Any]]:
@@ -54,8 +72,8 @@ def place(command: Command, args: Dict[str, Any]) -> Tuple[List[object], Dict[st
 
 
 def _first(wrong: List[Dict[str, str]], found: int) -> List[Dict[str, str]]:
-    if found > _MAX_ERRORS:
-        wrong[_MAX_ERRORS:] = [{"pointer": "", "detail": f"and {found - _MAX_ERRORS} more do not fit"}]
+    if found > MAX_PROBLEMS:
+        wrong[MAX_PROBLEMS:] = [{"pointer": "", "detail": f"and {found - MAX_PROBLEMS} more do not fit"}]
     return wrong
 
 
@@ -67,4 +85,4 @@ def _misfit(path: Iterable[object], detail: str) -> Dict[str, str]:
         if pointer and len(pointer) + len(token) > _MAX_POINTER:
             break
         pointer += token
-    return {"pointer": pointer, "detail": detail}
+    return {"pointer": pointer, "detail": detail[:_MAX_DETAIL]}

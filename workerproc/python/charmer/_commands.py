@@ -8,7 +8,13 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from typing import Callable, Dict, Final, FrozenSet, Optional, Tuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable, Dict, Final, FrozenSet, Optional, Tuple
+
+from ._docstring import summary
+
+if TYPE_CHECKING:
+    from ._typed import ConvertArgs, Worked
 
 Function = Callable[..., object]
 
@@ -52,6 +58,34 @@ class Options:
     max_wait_ms: float = 5
 
 
+class Types:
+    """What the hints of a command say; worked out when it is first asked, for they may name what is defined below it.
+
+    Attributes:
+        convert: Converts the arguments of a call where they are; None if all pass as they are.
+    """
+
+    __slots__ = ("_work", "_worked", "convert")
+
+    def __init__(self, work: Callable[[], Worked], needed: bool) -> None:
+        """Args: needed: Whether there are arguments to convert."""
+        self._work = work
+        self._worked: Optional[Worked] = None
+        self.convert: Optional[ConvertArgs] = self._convert_first if needed else None
+
+    def worked_out(self) -> Worked:
+        """Return what the hints say."""
+        if self._worked is None:
+            self._worked = self._work()
+            self.convert = self._worked.convert
+        return self._worked
+
+    def _convert_first(self, args: Dict[str, Any]) -> None:
+        convert = self.worked_out().convert
+        if convert is not None:
+            convert(args)
+
+
 @dataclass(frozen=True)
 class Command:
     """A function that the app registered, with all that a call needs worked out beforehand.
@@ -76,6 +110,7 @@ class Command:
         "required",
         "streams",
         "timeout_ms",
+        "types",
         "variadic",
     )
 
@@ -95,6 +130,7 @@ class Command:
     concurrency: int
     batch: int
     max_wait_ms: float
+    types: Types
 
 
 def make_command(
@@ -155,6 +191,7 @@ def make_command(
         concurrency=2 * options.max_batch if options.batch else _concurrency(called, kind, options, isolation),
         batch=options.max_batch if options.batch else 0,
         max_wait_ms=options.max_wait_ms,
+        types=Types(partial(_work_out, function, called, kind, options.batch), bool(parameters) and not options.batch),
     )
 
 
@@ -229,9 +266,11 @@ def _check_batch(
     return Parameter(parameters[0].name, False, "", None, False, True, False)
 
 
-def describe(command: Command) -> Dict[str, object]:
-    """Describe a command as READY does. Source: docs/protocol.md, section 3."""
+def describe(command: Command, schemas: bool = True) -> Dict[str, object]:
+    """Describe a command as READY does, with schemas and summary or without. Source: docs/protocol.md, section 3."""
     description: Dict[str, object] = {"name": command.name}
+    if command.doc and schemas:
+        description["summary"] = summary(command.doc)
     if command.doc:
         description["doc"] = command.doc
     description["parameters"] = [_describe_parameter(p) for p in command.parameters]
@@ -245,7 +284,18 @@ def describe(command: Command) -> Dict[str, object]:
         description["stream"] = True
     if command.concurrency > 1:
         description["concurrency"] = command.concurrency
+    worked = command.types.worked_out() if schemas else None
+    if worked is not None and worked.args_schema is not None:
+        description["args_schema"] = worked.args_schema
+    if worked is not None and worked.result_schema is not None:
+        description["result_schema"] = worked.result_schema
     return description
+
+
+def _work_out(function: Function, name: str, kind: str, batch: bool) -> Worked:
+    from ._typed import work_out  # here, since it takes time
+
+    return work_out(function, name, kind in (GENERATOR, ASYNC_GENERATOR), batch)
 
 
 def _parameters(function: Function) -> Tuple[Parameter, ...]:

@@ -344,6 +344,9 @@ class Server(Runner):
 
 
 def _invoke(command: Command, args: Dict[str, Any]) -> object:
+    convert = command.types.convert
+    if convert is not None:
+        convert(args)
     if command.positional:
         by_position, by_name = place(command, args)
         return command.function(*by_position, **by_name)

@@ -8,7 +8,7 @@ from functools import partial
 from json import JSONDecodeError
 from typing import Any, Callable, Dict, Final, Generator, List, NoReturn, Optional, Tuple, Type, cast
 
-from ._args import misfits, overflows, place
+from ._args import ArgsRefused, misfits, overflows, place
 from ._call import current
 from ._calls import CALL, Running
 from ._cancel import Cancelled, NotStarted
@@ -115,6 +115,9 @@ class Runner:
                 main.call_id = main.armed = running[2]
                 if self._asked:
                     self._calls.refuse(running[2])
+                convert = command.types.convert
+                if convert is not None:
+                    convert(args)
                 if command.positional:
                     by_position, by_name = place(command, args)
                     value = command.function(*by_position, **by_name)
@@ -172,6 +175,8 @@ class Runner:
     def _failed(self, exc: BaseException, thrown: bool) -> Reply:
         if type(exc) is NotStarted:
             return self._error("cancelled", "the call was cancelled before it began", started=False)
+        if type(exc) is ArgsRefused:
+            return self._error("invalid_args", f"arguments do not fit {exc.command}", errors=exc.errors)
         if type(exc) is Refused:
             return self._error("bad_result", exc.message, type=exc.type)
         if thrown and is_cancel(exc, self._cancels):

@@ -84,7 +84,7 @@ def _start(process: Process, imported: bool) -> bool:
         if failure is not None:
             return refuse(process.start_failure(stage, failure))
     if process.ready is None or REGISTRY.hooks["start"]:  # which may have registered more
-        process.ready = ready_body()
+        process.ready = ready_body(process.max_frame)
     ready, limit = process.ready, process.max_frame
     if len(ready) + OVERHEAD > limit:
         too_large = StartError(f"READY takes {len(ready):,} bytes; the largest frame has {limit:,}")
@@ -137,10 +137,18 @@ def serves_on_a_loop() -> bool:
     return any(map(needs_loop, REGISTRY.commands.values()))
 
 
-def ready_body() -> bytes:
-    """Return the body of READY."""
-    ready: Dict[str, object] = {"commands": [describe(command) for command in REGISTRY.commands.values()]}
+def ready_body(max_frame: int) -> bytes:
+    """Return the body of READY, without schemas if a frame cannot have so much.
+
+    Args:
+        max_frame: The largest length of a frame, in bytes.
+    """
     hooks = [name for name in ("session_start", "session_end") if REGISTRY.hooks[name]]
-    if hooks:
-        ready["hooks"] = hooks
-    return encode_fields(ready)
+    for schemas in (True, False):
+        ready: Dict[str, object] = {"commands": [describe(command, schemas) for command in REGISTRY.commands.values()]}
+        if hooks:
+            ready["hooks"] = hooks
+        body = encode_fields(ready)
+        if len(body) + OVERHEAD <= max_frame:
+            break
+    return body

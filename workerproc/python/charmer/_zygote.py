@@ -100,7 +100,7 @@ class Zygote:
         if serves_on_a_loop():
             from . import _loop as _  # here, so that its memory is shared
 
-        self._process.ready = ready_body()
+        self._process.ready = ready_body(self._process.max_frame)
         gc.collect()
         gc.freeze()  # a collection in a worker then leaves alone, and shared, what was imported
         self._inherited.look((REQUESTS, *_RESERVED, *self._process.owned()))

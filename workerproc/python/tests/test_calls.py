@@ -198,7 +198,7 @@ class Exceptions(WithWorker):
     def test_type_message_and_the_apps_own_frames_are_told(self) -> None:
         body = self.worker.call("divide", a=1, b=0).body
         self.assertEqual((body["kind"], body["type"]), ("exception", "ZeroDivisionError"))
-        self.assertEqual(body["message"], "division by zero")
+        self.assertEqual(body["message"], "float division by zero")
         self.assertTrue(body["traceback"].startswith('Traceback (most recent call last):\n  File "'), body["traceback"])
         self.assertIn("calls.py", body["traceback"])
         self.assertNotIn(str(RUNTIME / "charmer"), body["traceback"])

@@ -92,7 +92,8 @@ class Commands(WithRegistry):
             """Do it."""
             return []
 
-        wanted = {"name": "together", "doc": "Do it.", "concurrency": 16}
+        wanted: Dict[str, object] = {"name": "together", "summary": "Do it.", "doc": "Do it.", "concurrency": 16}
+        wanted.update(args_schema={"type": "object"}, result_schema={"type": "integer"})
         wanted["parameters"] = [{"name": "items", "required": False, "variadic": True}]
         self.assertEqual(describe(make(together, batch=True, max_batch=8)), wanted)
 
@@ -139,6 +140,7 @@ class Commands(WithRegistry):
             describe(make(greet, timeout=1.5, idempotent=True, isolation="fresh")),
             {
                 "name": "greet",
+                "summary": "Greet somebody.",
                 "doc": "Greet somebody.\n\nAt length.",
                 "parameters": [
                     {"name": "name", "required": True, "annotation": "str"},
@@ -149,10 +151,30 @@ class Commands(WithRegistry):
                 "timeout_ms": 1500,
                 "idempotent": True,
                 "isolation": "fresh",
+                "args_schema": {
+                    "type": "object",
+                    "properties": {
+                        "name": {"type": "string"},
+                        "times": {"type": "integer", "default": 1},
+                        "excited": {"anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None},
+                    },
+                    "required": ["name"],
+                    "additionalProperties": {"type": "number"},
+                },
+                "result_schema": {"type": "string"},
             },
         )
         bare: Any = eval("lambda a, b=1: a")
-        wanted = {"name": "f", "parameters": [{"name": "a", "required": True}, {"name": "b", "required": False}]}
+        wanted = {
+            "name": "f",
+            "parameters": [{"name": "a", "required": True}, {"name": "b", "required": False}],
+            "args_schema": {
+                "type": "object",
+                "properties": {"a": {}, "b": {"default": 1}},
+                "required": ["a"],
+                "additionalProperties": False,
+            },
+        }
         self.assertEqual(describe(make(bare, name="f")), wanted)
         self.assertEqual(make(len_of, timeout=0.0015).timeout_ms, 1.5)
 

@@ -34,10 +34,13 @@ class Starting(unittest.TestCase):
                 ready.body["commands"][0],
                 {
                     "name": "events",
+                    "summary": "Give back what has happened.",
                     "doc": "Give back what has happened.",
                     "parameters": [],
                     "timeout_ms": 1500,
                     "idempotent": True,
+                    "args_schema": {"type": "object", "properties": {}, "additionalProperties": False},
+                    "result_schema": {"type": "array", "items": {"type": "string"}},
                 },
             )
 

@@ -1,0 +1,115 @@
+"""Types of pydantic and msgspec, by way of these libraries; only if the app has imported them."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import TYPE_CHECKING, Any, Final, List, Optional, Tuple, get_args
+
+from ._hints import Scope
+from ._types import Misfit, Schema, Type
+
+if TYPE_CHECKING:
+    from ._schema import Builder
+
+_REF: Final = "#/$defs/{model}"
+_STEP: Final = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
+_PLACE: Final = re.compile(r"(.*) - at `(?:key in )?\$(.*)`", re.DOTALL)
+
+
+def model(builder: Builder, hint: Any, cls: Any) -> Optional[Type]:
+    """Return the type of a class that one of these libraries knows best, or None."""
+    if "pydantic" in sys.modules and _is_pydantic(cls):
+        return builder.named(hint, cls.__name__, lambda: _pydantic(builder, hint))
+    msgspec: Any = sys.modules.get("msgspec")
+    if msgspec is not None and issubclass(cls, msgspec.Struct):
+        return builder.named(hint, cls.__name__, lambda: _struct(builder, msgspec, hint))
+    return None
+
+
+def annotated(builder: Builder, hint: Any, scope: Scope) -> Optional[Type]:
+    """Return the type of an Annotated that holds validators of pydantic, or None."""
+    if "pydantic" in sys.modules and any(hasattr(one, "__get_pydantic_core_schema__") for one in get_args(hint)[1:]):
+        return _pydantic(builder, hint)
+    return None
+
+
+def _is_pydantic(cls: Any) -> bool:
+    return any(name in vars(base) for base in cls.__mro__ for name in ("__pydantic_core_schema__", "__get_pydantic_core_schema__"))
+
+
+def _pydantic(builder: Builder, hint: Any) -> Type:
+    pydantic: Any = sys.modules["pydantic"]
+    adapter = pydantic.TypeAdapter(hint)
+    mode = "serialization" if builder.out else "validation"
+    validate, invalid = adapter.validator.validate_json, pydantic.ValidationError
+
+    def convert(value: Any) -> Any:
+        try:
+            return validate(_text(value), strict=True)
+        except invalid as exc:
+            whole = _whole(value)
+            if whole is not value:
+                try:
+                    return validate(_text(whole), strict=True)
+                except invalid as again:
+                    exc = again
+            errors = exc.errors(include_url=False, include_context=False)
+            raise _misfit(value, [(error["loc"], error["msg"]) for error in errors]) from None
+
+    try:
+        schema: Schema = builder.hoist(adapter.json_schema(ref_template=_REF, mode=mode))
+    except Exception:  # it has fields that JSON Schema cannot describe
+        schema = {}
+    return Type(schema, convert)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _whole(value: Any) -> Any:
+    """Return a value with all 1.0 in it as 1, which is an integer too; itself if there are none."""
+    if value.__class__ is float:
+        return int(value) if value.is_integer() else value
+    if value.__class__ is dict:
+        members = {name: _whole(one) for name, one in value.items()}
+        return members if any(members[name] is not one for name, one in value.items()) else value
+    if value.__class__ is list:
+        items = [_whole(one) for one in value]
+        return items if any(new is not one for new, one in zip(items, value)) else value
+    return value
+
+
+def _misfit(value: Any, errors: List[Tuple[Tuple[Any, ...], str]]) -> Misfit:
+    """Point at what a library finds wrong, without the steps of its places that are not in the value, such as `int` in a union."""
+    misfit = Misfit()
+    for place, detail in errors:
+        path: List[object] = []
+        at = value
+        for number, step in enumerate(place, 1):
+            if at.__class__ is dict and step in at or at.__class__ is list and step.__class__ is int and step < len(at):
+                at = at[step]
+            elif at.__class__ is not dict or number < len(place):
+                continue  # else it is one that is missing
+            path.insert(0, step)
+        misfit.problems.append((path, detail[0].lower() + detail[1:] if detail else detail))
+    return misfit
+
+
+def _struct(builder: Builder, msgspec: Any, hint: Any) -> Type:
+    def convert(value: Any) -> Any:
+        try:
+            return msgspec.convert(value, hint, str_keys=True)
+        except msgspec.ValidationError as exc:
+            found = _PLACE.fullmatch(str(exc))
+            detail, place = (found[1], found[2]) if found else (str(exc), "")
+            steps = [int(number) if number else name for number, name in _STEP.findall(place.partition("[...]")[0])]
+            raise _misfit(value, [(tuple(steps), detail)]) from None
+
+    try:
+        (schema,), defs = msgspec.json.schema_components([hint], ref_template="#/$defs/{name}")
+        return Type(builder.hoist({**schema, "$defs": defs}), convert)
+    except Exception:  # it has fields that JSON Schema cannot describe
+        return Type({}, convert)

@@ -1,0 +1,193 @@
+"""From a type hint to its schema and its conversion. What cannot be described is `{}` and passes as it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from typing import Any, Callable, Dict, Final, FrozenSet, List, Mapping, Optional, Tuple, TypeVar, get_args, get_origin
+
+from . import _containers, _enums, _models, _objects, _plain, _unions
+from ._bounds import bounded, description_in
+from ._hints import Scope, read, special, text_of
+from ._types import ARRAY, OBJECT, Schema, Type, anything
+
+_TRANSPARENT: Final = frozenset(("Final", "Required", "NotRequired", "ReadOnly", "ClassVar"))
+_UNIONS: Final = frozenset(("Union", "Optional", "UnionType"))
+
+
+class Builder:
+    """Builds the types of one schema.
+
+    Attributes:
+        out: Whether it is for results, which are told as they are sent, and else for arguments.
+        defs: The schemas of what has a name, for `$defs`.
+    """
+
+    def __init__(self, out: bool) -> None:
+        self.out = out
+        self.defs: Dict[str, Schema] = {}
+        self._named: Dict[object, Type] = {}
+        self._reading: Dict[Tuple[str, int], List[Type]] = {}
+
+    def build(self, hint: object, scope: Scope) -> Type:
+        """Build the type of a hint. Never raises."""
+        try:
+            return self._build(hint, scope)
+        except Exception:
+            return anything()
+
+    def named(
+        self, key: object, name: str, make: Callable[[], Type], classes: Optional[FrozenSet[type]] = None
+    ) -> Type:
+        """Build what has a name once, and return a reference to it; it may refer to itself.
+
+        Args:
+            key: What it is known by.
+            name: Its name.
+            make: Builds it.
+            classes: As in Type, if that is known before.
+        """
+        there = self._named.get(key)
+        if there is None:
+            there = self._named[key] = self._stand_in(name)
+            there.classes = classes
+            made, reading = anything(), self._reading
+            self._reading = {}  # a cycle through what has a name is no concern of what is read around it
+            try:
+                made = make()
+            except Exception:  # it cannot be described
+                pass
+            self._reading = reading
+            self._fill(there, made)
+        return there
+
+    def hoist(self, schema: Schema) -> Schema:
+        """Take the `$defs` of a schema that a library has made into ours, under names that are free."""
+        own: Mapping[str, Schema] = schema.pop("$defs", {})
+        renamed = {f"#/$defs/{name}": f"#/$defs/{self._reserve(name)}" for name in own}
+        for name, inner in own.items():
+            self.defs[renamed[f"#/$defs/{name}"].rpartition("/")[2]] = _repoint(inner, renamed)
+        moved: Schema = _repoint(schema, renamed)
+        return moved
+
+    def _stand_in(self, name: str) -> Type:
+        stand_in = Type({"$ref": f"#/$defs/{self._reserve(name)}"})
+        stand_in.convert = lambda value: _again(stand_in, value)
+        return stand_in
+
+    def _fill(self, stand_in: Type, made: Type) -> None:
+        self.defs[stand_in.schema["$ref"].rpartition("/")[2]] = made.schema
+        stand_in.convert, stand_in.exact, stand_in.classes = made.convert or _same, made.exact, made.classes
+        stand_in.suits = made.suits
+
+    def _reserve(self, name: str) -> str:
+        plain = free = re.sub(r"\W+", "_", name).strip("_") or "Type"
+        number = 1
+        while free in self.defs:
+            number += 1
+            free = f"{plain}_{number}"
+        self.defs[free] = {}
+        return free
+
+    def _build(self, hint: Any, scope: Scope) -> Type:
+        if text_of(hint) is not None:
+            return self._read(hint, scope)
+        if hint is None:
+            hint = type(None)
+        if hint is Any or hint is object:
+            return anything()
+        if isinstance(hint, TypeVar):
+            return self._variable(hint, scope)
+        origin, args = get_origin(hint), get_args(hint)
+        form = special(origin if origin is not None else hint)
+        if form == "Annotated":
+            return _models.annotated(self, hint, scope) or self._annotated(args, scope)
+        if form in _TRANSPARENT and args:
+            return self.build(args[0], scope)
+        if form == "Literal":
+            return _enums.literal(args)
+        if form in _UNIONS or getattr(origin, "__name__", "") in _UNIONS:
+            return _unions.union([self.build(arg, scope) for arg in args])
+        if hasattr(hint, "__supertype__"):  # a NewType
+            return self.build(hint.__supertype__, scope)
+        if hasattr(origin or hint, "__value__"):  # a `type X = ...`
+            alias = origin or hint
+            if args:
+                scope = scope._replace(variables=dict(zip(alias.__type_params__, args)))
+            return self.named(hint, alias.__name__, lambda: self.build(alias.__value__, scope))
+        if isinstance(hint, type) or origin is not None:
+            return self._class(hint, origin if isinstance(origin, type) else hint, args, scope)
+        return anything()
+
+    def _class(self, hint: Any, cls: Any, args: Tuple[Any, ...], scope: Scope) -> Type:
+        variables = {p: self._bind(arg, scope) for p, arg in zip(getattr(cls, "__parameters__", ()), args)}
+        name = "_".join([cls.__name__, *(getattr(arg, "__name__", "") for arg in args)])
+        model = _models.model(self, hint, cls)
+        if model is not None:
+            return model
+        if issubclass(cls, enum.Enum):
+            return self.named(cls, name, lambda: _enums.enumeration(cls))
+        if dataclasses.is_dataclass(cls):
+            return self.named(hint, name, lambda: _objects.dataclass_type(self, cls, variables), OBJECT)
+        if _objects.is_typed_dict(cls):
+            return self.named(hint, name, lambda: _objects.typed_dict(self, cls, variables), OBJECT)
+        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            return self.named(hint, name, lambda: _objects.named_tuple(self, cls, variables), ARRAY)
+        return (
+            _plain.plain(cls)
+            or _containers.container(cls, [self.build(arg, scope) for arg in args if arg is not ...], args)
+            or anything()
+        )
+
+    def _bind(self, arg: object, scope: Scope) -> object:
+        return scope.variables.get(arg, arg) if isinstance(arg, TypeVar) else arg
+
+    def _variable(self, variable: Any, scope: Scope) -> Type:
+        if variable in scope.variables:
+            return self.build(scope.variables[variable], scope._replace(variables={}))
+        if variable.__constraints__:
+            return _unions.union([self.build(one, scope) for one in variable.__constraints__])
+        return anything() if variable.__bound__ is None else self.build(variable.__bound__, scope)
+
+    def _annotated(self, args: Tuple[Any, ...], scope: Scope) -> Type:
+        inner = bounded(self.build(args[0], scope), args[1:])
+        told = description_in(args[1:])
+        if told:
+            inner = Type({**inner.schema, "description": told}, inner.convert, inner.classes, inner.exact, inner.suits)
+        return inner
+
+    def _read(self, hint: object, scope: Scope) -> Type:
+        """Build what a hint in text means; it gets a name if it refers to itself."""
+        key = (text_of(hint) or "", id(scope.names))
+        if key in self._reading:
+            if not self._reading[key]:
+                self._reading[key].append(self._stand_in(key[0]))
+            return self._reading[key][0]
+        found = read(hint, scope)
+        self._reading[key] = []
+        made = self.build(found, scope)
+        for stand_in in self._reading.pop(key):
+            self._fill(stand_in, made)
+        return made
+
+
+def _again(stand_in: Type, value: Any) -> Any:
+    convert = stand_in.convert
+    return value if convert is None else convert(value)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _repoint(schema: Any, renamed: Mapping[str, str]) -> Any:
+    if isinstance(schema, dict):
+        return {key: _repointed(key, value, renamed) for key, value in schema.items()}
+    return [_repoint(item, renamed) for item in schema] if isinstance(schema, list) else schema
+
+
+def _repointed(key: str, value: Any, renamed: Mapping[str, str]) -> Any:
+    if key == "$ref" and isinstance(value, str):
+        return renamed.get(value, value)
+    return value if key in ("default", "const", "enum", "examples") else _repoint(value, renamed)

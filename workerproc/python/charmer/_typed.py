@@ -1,0 +1,152 @@
+"""What the type hints of a command say: the schemas of its arguments and of its result, and how arguments are converted."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Dict, Final, List, NamedTuple, Optional, get_args, get_origin
+
+from ._args import ArgsRefused, refused
+from ._docstring import descriptions
+from ._hints import Scope, is_hint, read, signature_of, special, text_of
+from ._schema import Builder
+from ._types import Misfit, Schema, Type, anything
+from ._unions import union
+from ._values import default_schema
+
+_STREAMS: Final = frozenset(("Iterator", "Iterable", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator"))
+
+ConvertArgs = Callable[[Dict[str, Any]], None]
+"""Converts the arguments of a call where they are; raises ArgsRefused if they do not fit."""
+
+
+class Worked(NamedTuple):
+    """What has been worked out of the hints of a command; a schema is None if nothing is known."""
+
+    args_schema: Optional[Schema]
+    result_schema: Optional[Schema]
+    convert: Optional[ConvertArgs]
+
+
+def work_out(function: Callable[..., object], name: str, streams: bool, batch: bool) -> Worked:
+    """Work out the hints of a command. Never raises.
+
+    Args:
+        function: The function.
+        name: Name of the command, for messages.
+        streams: Whether it yields items: the result is one of them.
+        batch: Whether it takes the arguments of several calls, which then are what their callers please.
+    """
+    try:
+        parameters, returns, scope = signature_of(function)
+    except Exception:
+        return Worked(None, None, None)
+    if batch:
+        item = _argument_of(returns, scope, ("list", "List", "Sequence"))
+        return Worked({"type": "object"}, _result(item, scope), None)
+    arguments, told = Builder(out=False), descriptions(inspect.getdoc(function) or "")
+    types: Dict[str, Type] = {}
+    rest: Optional[Type] = None
+    properties: Dict[str, Schema] = {}
+    required: List[str] = []
+    for parameter, hint in parameters:
+        type = arguments.build(hint, scope) if is_hint(hint) else anything()
+        if parameter.kind is parameter.VAR_KEYWORD:
+            rest = type
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            if parameter.default is None and is_hint(hint):
+                type = _optional(type, arguments, scope)
+            types[parameter.name] = type
+            properties[parameter.name] = _property(type, parameter, told)
+            if parameter.default is parameter.empty:
+                required.append(parameter.name)
+    schema: Schema = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    schema["additionalProperties"] = False if rest is None else rest.schema or True
+    if streams:
+        returns = _argument_of(returns, scope, _STREAMS)
+    return Worked(_with_defs(schema, arguments), _result(returns, scope), _converter(name, types, rest))
+
+
+def _result(hint: object, scope: Scope) -> Optional[Schema]:
+    if not is_hint(hint):
+        return None
+    results = Builder(out=True)
+    return _with_defs(results.build(hint, scope).schema, results)
+
+
+def _property(type: Type, parameter: inspect.Parameter, told: Dict[str, str]) -> Schema:
+    schema = dict(type.schema)
+    if parameter.default is not parameter.empty:
+        schema.update(default_schema(parameter.default))
+    if parameter.name in told:
+        schema["description"] = told[parameter.name]
+    return schema
+
+
+def _optional(type: Type, builder: Builder, scope: Scope) -> Type:
+    """Let what is None unless it is given be null, whether the hint says so or not."""
+    null = builder.build(None, scope)
+    known = type.schema.get("anyOf", [type.schema])
+    return type if type.convert is None or null.schema in known else union([type, null])
+
+
+def _argument_of(hint: object, scope: Scope, forms: Any) -> object:
+    """Return what an Iterator or the like is one of; no hint if this is none of these forms."""
+    try:
+        found = read(hint, scope) if text_of(hint) is not None else hint
+    except Exception:
+        return inspect.Parameter.empty
+    while special(get_origin(found)) == "Annotated":
+        found = get_args(found)[0]
+    args = get_args(found)
+    known = getattr(get_origin(found), "__name__", "") in forms
+    return args[0] if known and args else inspect.Parameter.empty
+
+
+def _with_defs(schema: Schema, builder: Builder) -> Optional[Schema]:
+    """Return a schema with what it refers to, or None if a library has made one that is no JSON."""
+    whole = {**schema, "$defs": builder.defs} if builder.defs else schema
+    return whole if _is_json(whole) else None
+
+
+def _is_json(schema: Schema) -> bool:
+    from ._encode import encode_fields
+
+    try:
+        encode_fields(schema)
+    except Exception:
+        return False
+    return True
+
+
+def _converter(command: str, types: Dict[str, Type], rest: Optional[Type]) -> Optional[ConvertArgs]:
+    """Make what converts arguments of these types, by name; rest is the type of those of other names."""
+    converts = {name: type.convert for name, type in types.items()}
+    other = None if rest is None else rest.convert
+    if other is None and not any(converts.values()):
+        return None
+    exact = {name: type.exact for name, type in types.items()}
+
+    def convert(args: Dict[str, Any]) -> None:
+        wrong: Optional[Misfit] = None
+        try:
+            for name, value in args.items():
+                if value.__class__ is exact.get(name):
+                    continue
+                one = converts.get(name, other)
+                if one is None:
+                    continue
+                try:
+                    args[name] = one(value)
+                except Misfit as misfit:
+                    wrong = wrong or Misfit()
+                    if wrong.add(name, misfit):
+                        break
+        except RecursionError:
+            wrong = Misfit()
+            wrong.add(name, Misfit("is nested deeper than Python can follow"))
+        if wrong is not None:
+            raise ArgsRefused(command, refused(wrong)) from None
+
+    return convert

@@ -1,0 +1,154 @@
+"""Values of Python that are not JSON by themselves: what they are encoded as."""
+
+from __future__ import annotations
+
+import binascii
+import dataclasses
+import enum
+import sys
+from typing import Any, Callable, Dict, Final, List, Optional, Tuple
+
+from ._classes import class_name, is_a
+from ._types import Schema
+
+_MAX_DEFAULT: Final = 4096
+_DAY: Final = 86_400
+
+
+def simpler(value: Any) -> object:
+    """Return what a value is encoded as which JSON does not know, one level deep; for the encoder to call.
+
+    Raises:
+        TypeError: It is of a class that cannot be encoded.
+        ValueError: It is a value that cannot be encoded.
+    """
+    if is_a(value, enum.Enum):
+        return value.value
+    if is_a(value, (bytes, bytearray, memoryview)):  # type: ignore[arg-type]
+        return binascii.b2a_base64(value, newline=False).decode("ascii")
+    if is_a(value, (set, frozenset)):  # type: ignore[arg-type]
+        return _in_order(value)
+    library = _of_library(value)
+    if library is not None:
+        return library(value)
+    if hasattr(type(value), "__dataclass_fields__"):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
+    for base in type(value).__mro__:
+        encode = _BY_NAME.get((base.__module__.partition(".")[0], base.__name__))
+        if encode is not None:
+            return encode(value)
+    raise TypeError(f"Object of type {class_name(type(value))} is not JSON serializable")
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value as it is when it has been encoded and decoded: of dicts with text as keys, lists, and so on.
+
+    Raises:
+        TypeError, ValueError, RecursionError: It cannot be encoded.
+    """
+    if is_a(value, enum.Enum):
+        return plain_value(value.value)
+    if value is None or value is True or value is False:
+        return value
+    if is_a(value, str):
+        return str.__str__(value)
+    if is_a(value, int):
+        return int(value)
+    if is_a(value, float):
+        return float(value)
+    if is_a(value, dict):
+        return {key_text(key): plain_value(one) for key, one in value.items()}
+    if is_a(value, (list, tuple)):  # type: ignore[arg-type]
+        return [plain_value(one) for one in value]
+    return plain_value(simpler(value))
+
+
+def key_text(key: Any) -> str:
+    """Return the name that a key of a dict has in JSON.
+
+    Raises:
+        TypeError: It cannot have one.
+    """
+    plain = key if is_a(key, (str, float)) and not is_a(key, enum.Enum) else plain_value(key)  # type: ignore[arg-type]
+    if is_a(plain, str):
+        return str.__str__(plain)
+    if plain is None or is_a(plain, bool):
+        return {None: "null", True: "true", False: "false"}[plain]
+    if is_a(plain, int):
+        return int.__repr__(plain)
+    if is_a(plain, float):
+        if plain - plain:
+            raise ValueError(f"Out of range float values are not JSON compliant: {plain!r}")
+        return float.__repr__(plain)
+    raise TypeError(f"keys must be str, int, float, bool or None, not {class_name(type(key))}")
+
+
+def default_schema(value: Any) -> Schema:
+    """Return the part of a schema that tells a default, empty if it cannot be told or takes more than is good to read."""
+    import json
+
+    try:
+        plain = plain_value(value)
+        if len(json.dumps(plain, allow_nan=False)) <= _MAX_DEFAULT:
+            return {"default": plain}
+    except Exception:
+        pass
+    return {}
+
+
+def _in_order(items: Any) -> List[Any]:
+    """Return the items of a set, sorted if they can be, so that equal sets are encoded equally."""
+    listed = list(items)
+    try:
+        listed.sort()
+    except Exception:
+        pass
+    return listed
+
+
+def _of_library(value: Any) -> Optional[Callable[[Any], object]]:
+    cls = type(value)
+    if hasattr(cls, "__pydantic_serializer__") and hasattr(cls, "model_dump"):
+        return lambda model: model.model_dump(mode="json", by_alias=True)
+    if hasattr(cls, "__struct_fields__") and "msgspec" in sys.modules:
+        to_builtins: Any = sys.modules["msgspec"].to_builtins  # type: ignore[attr-defined, unused-ignore]
+        return lambda struct: to_builtins(struct, str_keys=True, enc_hook=simpler)
+    return None
+
+
+def _moment(value: Any) -> str:
+    text: str = value.isoformat()
+    return f"{text[:-6]}Z" if text.endswith("+00:00") else text
+
+
+def _duration(value: Any) -> str:
+    whole = (value.days * _DAY + value.seconds) * 1_000_000 + value.microseconds
+    seconds, micros = divmod(abs(whole), 1_000_000)
+    days, rest = divmod(seconds, _DAY)
+    hours, minutes = rest // 3600, rest % 3600 // 60
+    fraction = f".{micros:06}".rstrip("0") if micros else ""
+    parts: List[Tuple[int, str]] = [(hours, "H"), (minutes, "M")]
+    time = "".join(f"{count}{unit}" for count, unit in parts if count)
+    if rest % 60 or micros:
+        time += f"{rest % 60}{fraction}S"
+    if not whole:
+        return "PT0S"
+    return f"{'-' if whole < 0 else ''}P{f'{days}D' if days else ''}{f'T{time}' if time else ''}"
+
+
+def _number(value: Any) -> str:
+    if not value.is_finite():
+        raise ValueError(f"Out of range decimal values are not JSON compliant: {value!s}")
+    return str(value)
+
+
+_BY_NAME: Final[Dict[Tuple[str, str], Callable[[Any], object]]] = {
+    ("datetime", "datetime"): _moment,
+    ("datetime", "date"): lambda value: value.isoformat(),
+    ("datetime", "time"): _moment,
+    ("datetime", "timedelta"): _duration,
+    ("uuid", "UUID"): str,
+    ("decimal", "Decimal"): _number,
+    ("pathlib", "PurePath"): str,
+    ("collections", "deque"): list,
+}
