@@ -153,7 +153,7 @@ def returns(what: str) -> object:
     cycle["in"].append(cycle)
     return {
         "rows": [0, {
-            "nan": float("nan"), "infinity": float("-inf"), "set": {1}, "cycle": cycle, "object": object(), "surrogate": "a\ud800",
+            "nan": float("nan"), "infinity": float("-inf"), "complex": 1j, "cycle": cycle, "object": object(), "surrogate": "a\ud800",
             "digits": 10**5000, "bytes": b"x", "module": os, "generator": (n for n in ()), "key": {(1, 2): 3},
         }[what]],
     }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -236,7 +237,9 @@ func TestCommandsAreDescribed(t *testing.T) {
 	want := client.Command{Name: "fail", Idempotent: true, Isolation: client.CommandIsolationShared, Concurrency: 1, TimeoutMs: &timeout, Parameters: []client.Parameter{
 		{Name: "code", Annotation: text("str")}, {Name: "status", Annotation: text("int")},
 		{Name: "more", Annotation: text("object"), Variadic: true},
-	}}
+	},
+		ArgsSchema:   json.RawMessage(`{"type":"object","properties":{"code":{"type":"string","default":""},"status":{"type":"integer","default":422}},"additionalProperties":true}`),
+		ResultSchema: json.RawMessage(`{"type":"null"}`)}
 	if diff := cmp.Diff(want, byName["fail"]); diff != "" {
 		t.Errorf("fail (-want +got):\n%s", diff)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -62,8 +63,11 @@ func TestPythonEchoes(t *testing.T) {
 
 func TestPythonDescribesItsCommands(t *testing.T) {
 	w, _ := spawnPython(t)
-	want := Command{Name: "described", Doc: "Greet somebody.", TimeoutMs: 1500, Idempotent: true,
-		Parameters: []Parameter{{Name: "name", Required: true, Annotation: "str"}, {Name: "excited", Annotation: "bool"}}}
+	want := Command{Name: "described", Summary: "Greet somebody.", Doc: "Greet somebody.", TimeoutMs: 1500, Idempotent: true,
+		ArgsSchema: jsontext.Value(`{"type":"object","properties":{"name":{"type":"string"},"excited":{"type":"boolean","default":false}},` +
+			`"required":["name"],"additionalProperties":false}`),
+		ResultSchema: jsontext.Value(`{"type":"string"}`),
+		Parameters:   []Parameter{{Name: "name", Required: true, Annotation: "str"}, {Name: "excited", Annotation: "bool"}}}
 	i := slices.IndexFunc(w.Commands(), func(c Command) bool { return c.Name == want.Name })
 	if i < 0 {
 		t.Fatalf("commands = %v", w.Commands())

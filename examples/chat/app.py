@@ -7,14 +7,23 @@ import logging
 import random
 import re
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import AsyncIterator, Dict, Final, List, Tuple
+from typing import AsyncIterator, Dict, Final, List
 
 import charmer
 from charmer import CommandError, command
 
 TEXT: Final = Path(__file__).resolve().parent.parent / "wordstats" / "data" / "opticks-queries.txt"
 LOG: Final = logging.getLogger("chat")
+
+
+@dataclass
+class Turn:
+    """What was said, and what was answered."""
+
+    prompt: str
+    answer: str
 
 
 def learn(text: str) -> Dict[str, List[str]]:
@@ -33,7 +42,7 @@ def opening(prompt: str) -> str:
 
 
 AFTER: Final = learn(TEXT.read_text(encoding="utf-8"))
-turns: List[Tuple[str, str]] = []
+turns: List[Turn] = []
 """The conversation: prompts and answers. Each session has its own, since a session is a process."""
 
 
@@ -64,10 +73,10 @@ async def reply(prompt: str, words: int = 12, seed: int = 1, pause: float = 0.05
         said.append("...")
         raise
     finally:
-        turns.append((prompt, " ".join(said)))
+        turns.append(Turn(prompt, " ".join(said)))
 
 
 @command
-def history() -> List[Dict[str, str]]:
+def history() -> List[Turn]:
     """Return the conversation of this session."""
-    return [{"prompt": prompt, "answer": answer} for prompt, answer in turns]
+    return turns

@@ -6,8 +6,9 @@ import collections
 import collections.abc as abc
 from typing import Any, Callable, Dict, Final, List, Optional, Sequence, Set, Tuple
 
+from ._keys import key_type
 from ._plain import convert_int
-from ._types import ARRAY, OBJECT, Convert, Misfit, Schema, Type, anything, refuse
+from ._types import ARRAY, OBJECT, Misfit, Schema, Type, anything, refuse
 
 _LISTS: Final[Dict[object, Callable[[List[Any]], Any]]] = {
     list: list,
@@ -31,8 +32,6 @@ _DICTS: Final[Dict[object, Callable[[Dict[Any, Any]], Any]]] = {
     collections.OrderedDict: collections.OrderedDict,
     collections.Counter: collections.Counter,
 }
-_INTEGER_KEY: Final = r"^(0|-?[1-9][0-9]*)$"
-_NUMBER_KEY: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 
 
 def container(cls: type, items: Sequence[Type], args: Tuple[Any, ...]) -> Optional[Type]:
@@ -161,7 +160,7 @@ def fixed(value: Any, items: Sequence[Type], least: int) -> Tuple[Any, ...]:
 
 def _dict(key: Type, value: Type, make: Callable[[Dict[Any, Any]], Any]) -> Type:
     schema: Schema = {"type": "object"}
-    names, convert_key = _keys(key)
+    names, convert_key = key_type(key)
     if names:
         schema["propertyNames"] = names
     if value.schema:
@@ -188,36 +187,3 @@ def _dict(key: Type, value: Type, make: Callable[[Dict[Any, Any]], Any]) -> Type
         return converted if make is dict else make(converted)
 
     return Type(schema, convert, OBJECT, dict if passes else None)
-
-
-def _keys(key: Type) -> Tuple[Schema, Optional[Convert]]:
-    """Return the schema of the names of an object, and how they become keys of this type; as in results, they are text."""
-    kind = key.schema.get("type")
-    if kind == "integer" and key.convert is not None:
-        return {"pattern": _INTEGER_KEY}, _parsed(int, key.convert, "an integer")
-    if kind == "number" and key.convert is not None:
-        return {"pattern": _NUMBER_KEY}, _parsed(float, key.convert, "a number")
-    if kind == "boolean":
-        return {"enum": ["true", "false"]}, lambda name: _one_of(name, {"true": True, "false": False})
-    if key.convert is None or key.exact is str or key.classes is None or str not in key.classes:
-        return {}, None
-    return key.schema, key.convert
-
-
-def _parsed(kind: Callable[[str], Any], convert: Convert, wanted: str) -> Convert:
-    import re
-
-    form = re.compile(_INTEGER_KEY if kind is int else _NUMBER_KEY).fullmatch
-
-    def parse(name: str) -> Any:
-        if not form(name):
-            raise Misfit(f"has a name that must be {wanted}")
-        return convert(kind(name))
-
-    return parse
-
-
-def _one_of(name: str, table: Dict[str, bool]) -> bool:
-    if name not in table:
-        raise Misfit("has a name that must be true or false")
-    return table[name]

@@ -9,7 +9,7 @@ _GOOGLE: Final = re.compile(r"(Args|Arguments|Parameters|Params|Keyword Args|Key
 _GOOGLE_ITEM: Final = re.compile(r"(\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?:\(.*?\))?\s*:(?:\s+(.*)|$)")
 _NUMPY: Final = re.compile(r"(Parameters|Other Parameters|Keyword Arguments)\s*")
 _NUMPY_ITEM: Final = re.compile(r"(\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?::.*)?")
-_SPHINX: Final = re.compile(r":(?:param|parameter|arg|argument|key|keyword)\s+(?:.*\s)?(\*{0,2}\w+)\s*:\s*(.*)")
+_SPHINX: Final = re.compile(r":(?:param|parameter|arg|argument|key|keyword)\s+(?:[^:]*\s)?(\*{0,2}\w+)\s*:\s*(.*)")
 _UNDERLINE: Final = re.compile(r"-{3,}\s*")
 
 

@@ -7,12 +7,13 @@ import json.encoder
 import re
 import sys
 from itertools import accumulate
-from typing import Callable, Dict, Final, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Final, Mapping, Optional, Tuple
+
+from ._values import plain_value, simpler
 
 MAX_DEPTH: Final = 10_000
 """Levels of arrays and objects that a body may have. Source: docs/protocol.md, section 2."""
 
-_ENCODER: Final = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_MARKS: Final = bytes(set(range(256)) - _STEPS.keys() - {ord('"')})
 _UNLIMITED: Final = sys.version_info >= (3, 14)
@@ -57,13 +58,14 @@ def excess_depth(body: bytes) -> int:
     return levels if levels > MAX_DEPTH else 0
 
 
-def _make_encoder(open_containers: Optional[Dict[int, object]]) -> Callable[[object], str]:
+def _make_encoder(open_containers: Optional[Dict[int, object]], default: Callable[[Any], object]) -> Callable[[object], str]:
     """Make what JSONEncoder.encode does with its C part made once, and out of reach of an app that patches json.
 
     Args:
         open_containers: Holds those that are being encoded, to notice cycles; None does without.
+        default: Gives what is encoded in place of a value that JSON does not know.
     """
-    plain = _ENCODER.encode
+    plain = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"), default=default).encode
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return plain
@@ -75,7 +77,7 @@ def _make_encoder(open_containers: Optional[Dict[int, object]]) -> Callable[[obj
     try:
         quote = json.encoder.encode_basestring
         run: Callable[[object, int], Tuple[str, ...]]
-        run = make(open_containers, _ENCODER.default, quote, None, ":", ",", False, False, False)
+        run = make(open_containers, default, quote, None, ":", ",", False, False, False)
         return encode if encode(sample) == plain(sample) else plain
     except Exception:  # an interpreter whose json is made otherwise inside
         return plain
@@ -84,11 +86,18 @@ def _make_encoder(open_containers: Optional[Dict[int, object]]) -> Callable[[obj
 def result_encoder() -> Callable[[object], str]:
     """Make the function that encodes results. It raises what JSONEncoder.encode raises, and is for one thread."""
     open_containers: Dict[int, object] = {}
-    make = _make_encoder(open_containers)
+    make = _make_encoder(open_containers, simpler)
 
     def encode(value: object) -> str:
         try:
             return make(value)
+        except TypeError as exc:  # of a key, it may be, that JSON does not know; the encoder asks nobody about these
+            open_containers.clear()
+            try:
+                plain = plain_value(value)
+            except Exception:
+                raise exc from None
+            return make(plain)
         except BaseException:
             open_containers.clear()
             raise
@@ -96,4 +105,4 @@ def result_encoder() -> Callable[[object], str]:
     return encode
 
 
-_encode_plain: Final = _make_encoder(None)  # for fields of our own, which have no cycles: from any thread
+_encode_plain: Final = _make_encoder(None, json.JSONEncoder().default)  # for fields of our own, which have no cycles: from any thread

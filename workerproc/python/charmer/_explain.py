@@ -9,9 +9,12 @@ from typing import Dict, Final, Iterator, List, Optional, Set, Tuple
 
 from ._classes import class_name, is_a
 from ._failure import headline
+from ._text import cut_end
+from ._values import key_text, simpler
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_PATH: Final = 300
+_KNOWN: Final = (str, int, float, dict, list, tuple)
 
 
 def explain(value: object, error: BaseException, root: str = "result") -> str:
@@ -40,18 +43,22 @@ def _search(value: object, error: BaseException, root: str) -> Optional[str]:
     path: List[str] = []
     inside: Dict[int, int] = {}  # id of a container on the path: its depth
     sound: Set[int] = set()  # ids of containers that have been gone through; parts may be shared, many times over
+    made: List[object] = []  # what stands for values that are no JSON: kept, lest another gets the id of one
     iterators: List[Tuple[int, Iterator[Tuple[str, object]]]] = []
     step, item = root, value
     while True:
         path.append(step)
-        fault = _fault(item)
-        if id(item) in inside:
-            fault = f"refers back to {_join(path[: inside[id(item)] + 1])}"
-        if fault:
+        itself = id(item)
+        if itself in inside:
+            fault: Optional[str] = f"refers back to {_join(path[: inside[itself] + 1])}"
+        else:
+            item, fault = _simplified(item)
+            made.append(item)
+        if fault or (fault := _fault(item)):
             return f"{_join(path)} {fault}, which JSON cannot carry"
-        if id(item) not in sound and (is_a(item, dict) or is_a(item, list) or is_a(item, tuple)):
-            inside[id(item)] = len(path) - 1
-            iterators.append((id(item), _items(item)))
+        if itself not in sound and (is_a(item, dict) or is_a(item, list) or is_a(item, tuple)):
+            inside[itself] = len(path) - 1
+            iterators.append((itself, _items(item)))
             depth = max(depth, len(iterators))
         else:
             path.pop()
@@ -71,6 +78,18 @@ def _search(value: object, error: BaseException, root: str) -> Optional[str]:
     return None
 
 
+def _simplified(item: object) -> Tuple[object, Optional[str]]:
+    """Return what a value is encoded as, or what is wrong with it."""
+    while not (item is None or any(is_a(item, kind) for kind in _KNOWN)):
+        try:
+            item = simpler(item)
+        except ValueError:
+            return item, f"is {cut_end(str(item), _MAX_PATH)}"
+        except Exception:
+            return item, f"is {_a(item)}"
+    return item, None
+
+
 def _fault(item: object) -> Optional[str]:
     """Say what is wrong with a value or with the keys of a dict, not with what it contains."""
     if item is None or is_a(item, bool) or is_a(item, list) or is_a(item, tuple):
@@ -81,17 +100,22 @@ def _fault(item: object) -> Optional[str]:
         return _digits(item) and f"is {_digits(item)}"
     if is_a(item, float):
         return None if isfinite(item) else f"is {float.__repr__(item)}"
-    if not is_a(item, dict):
-        return f"is {_a(item)}"
-    for key in item:
-        if is_a(key, str):
-            if _surrogate(key):
-                return f"has a key with {_surrogate(key)}"
-        elif is_a(key, int) or is_a(key, float):
-            if _fault(key):
-                return f"has a key that {_fault(key)}"
-        elif key is not None:
-            return f"has a key that is {_a(key)}"
+    for key in item if is_a(item, dict) else ():
+        fault = _fault_of_key(key)
+        if fault:
+            return f"has a key {fault}"
+    return None
+
+
+def _fault_of_key(key: object) -> Optional[str]:
+    if is_a(key, str):
+        return _surrogate(key) and f"with {_surrogate(key)}"
+    if is_a(key, int) or is_a(key, float):
+        return _fault(key) and f"that {_fault(key)}"
+    try:
+        key_text(key)
+    except Exception:
+        return f"that is {_a(key)}"
     return None
 
 

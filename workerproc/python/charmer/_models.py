@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Final, List, Optional, Tuple, get_args
+from typing import TYPE_CHECKING, Any, Final, List, Mapping, Optional, Tuple, get_args
 
 from ._hints import Scope
 from ._types import Misfit, Schema, Type
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._schema import Builder
 
 _REF: Final = "#/$defs/{model}"
+_dumps: Final = json.JSONEncoder(ensure_ascii=False).encode
 _STEP: Final = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
 _PLACE: Final = re.compile(r"(.*) - at `(?:key in )?\$(.*)`", re.DOTALL)
 
@@ -47,12 +48,12 @@ def _pydantic(builder: Builder, hint: Any) -> Type:
 
     def convert(value: Any) -> Any:
         try:
-            return validate(_text(value), strict=True)
+            return validate(_dumps(value), strict=True)
         except invalid as exc:
             whole = _whole(value)
             if whole is not value:
                 try:
-                    return validate(_text(whole), strict=True)
+                    return validate(_dumps(whole), strict=True)
                 except invalid as again:
                     exc = again
             errors = exc.errors(include_url=False, include_context=False)
@@ -63,10 +64,6 @@ def _pydantic(builder: Builder, hint: Any) -> Type:
     except Exception:  # it has fields that JSON Schema cannot describe
         schema = {}
     return Type(schema, convert)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _whole(value: Any) -> Any:
@@ -113,3 +110,16 @@ def _struct(builder: Builder, msgspec: Any, hint: Any) -> Type:
         return Type(builder.hoist({**schema, "$defs": defs}), convert)
     except Exception:  # it has fields that JSON Schema cannot describe
         return Type({}, convert)
+
+
+def repoint(schema: Any, renamed: Mapping[str, str]) -> Any:
+    """Return a schema with other references in place of those that have been renamed."""
+    if isinstance(schema, dict):
+        return {key: _repointed(key, value, renamed) for key, value in schema.items()}
+    return [repoint(item, renamed) for item in schema] if isinstance(schema, list) else schema
+
+
+def _repointed(key: str, value: Any, renamed: Mapping[str, str]) -> Any:
+    if key == "$ref" and isinstance(value, str):
+        return renamed.get(value, value)
+    return value if key in ("default", "const", "enum", "examples") else repoint(value, renamed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from typing import Any, Callable, Dict, Final, FrozenSet, List, Mapping, Optional, Tuple, TypeVar, get_args, get_origin
+from typing import Any, Callable, Dict, Final, FrozenSet, Mapping, Optional, Tuple, TypeVar, get_args, get_origin
 
 from . import _containers, _enums, _models, _objects, _plain, _unions
 from ._bounds import bounded, description_in
@@ -28,14 +28,25 @@ class Builder:
         self.out = out
         self.defs: Dict[str, Schema] = {}
         self._named: Dict[object, Type] = {}
-        self._reading: Dict[Tuple[str, int], List[Type]] = {}
+        self._open: Dict[object, Optional[Type]] = {}  # hints being built, with what stands for them where they refer to themselves
 
     def build(self, hint: object, scope: Scope) -> Type:
         """Build the type of a hint. Never raises."""
         try:
-            return self._build(hint, scope)
+            if get_origin(hint) is None or text_of(hint) is not None:
+                return self._build(hint, scope)
+            self._open[hint] = None
         except Exception:
             return anything()
+        try:
+            made = self._build(hint, scope)
+        except Exception:
+            made = anything()
+        stand_in = self._open.pop(hint)
+        if stand_in is None:
+            return made
+        self._fill(stand_in, made)
+        return stand_in
 
     def named(
         self, key: object, name: str, make: Callable[[], Type], classes: Optional[FrozenSet[type]] = None
@@ -52,13 +63,13 @@ class Builder:
         if there is None:
             there = self._named[key] = self._stand_in(name)
             there.classes = classes
-            made, reading = anything(), self._reading
-            self._reading = {}  # a cycle through what has a name is no concern of what is read around it
+            made, around = anything(), self._open
+            self._open = {}  # a cycle through what has a name is no concern of what is read around it
             try:
                 made = make()
             except Exception:  # it cannot be described
                 pass
-            self._reading = reading
+            self._open = around
             self._fill(there, made)
         return there
 
@@ -67,8 +78,8 @@ class Builder:
         own: Mapping[str, Schema] = schema.pop("$defs", {})
         renamed = {f"#/$defs/{name}": f"#/$defs/{self._reserve(name)}" for name in own}
         for name, inner in own.items():
-            self.defs[renamed[f"#/$defs/{name}"].rpartition("/")[2]] = _repoint(inner, renamed)
-        moved: Schema = _repoint(schema, renamed)
+            self.defs[renamed[f"#/$defs/{name}"].rpartition("/")[2]] = _models.repoint(inner, renamed)
+        moved: Schema = _models.repoint(schema, renamed)
         return moved
 
     def _stand_in(self, name: str) -> Type:
@@ -121,6 +132,8 @@ class Builder:
         return anything()
 
     def _class(self, hint: Any, cls: Any, args: Tuple[Any, ...], scope: Scope) -> Type:
+        if cls is tuple and not args and hint not in (tuple, Tuple):
+            args = ((),)  # Tuple[()], the empty one
         variables = {p: self._bind(arg, scope) for p, arg in zip(getattr(cls, "__parameters__", ()), args)}
         name = "_".join([cls.__name__, *(getattr(arg, "__name__", "") for arg in args)])
         model = _models.model(self, hint, cls)
@@ -158,18 +171,18 @@ class Builder:
         return inner
 
     def _read(self, hint: object, scope: Scope) -> Type:
-        """Build what a hint in text means; it gets a name if it refers to itself."""
-        key = (text_of(hint) or "", id(scope.names))
-        if key in self._reading:
-            if not self._reading[key]:
-                self._reading[key].append(self._stand_in(key[0]))
-            return self._reading[key][0]
+        """Build what a hint in text means; what is being built already gets the text as its name."""
         found = read(hint, scope)
-        self._reading[key] = []
-        made = self.build(found, scope)
-        for stand_in in self._reading.pop(key):
-            self._fill(stand_in, made)
-        return made
+        try:
+            cycle = found in self._open
+        except TypeError:  # it has no hash
+            cycle = False
+        if not cycle:
+            return self.build(found, scope)
+        there = self._open[found]
+        if there is None:
+            there = self._open[found] = self._stand_in(text_of(hint) or "")
+        return there
 
 
 def _again(stand_in: Type, value: Any) -> Any:
@@ -179,15 +192,3 @@ def _again(stand_in: Type, value: Any) -> Any:
 
 def _same(value: Any) -> Any:
     return value
-
-
-def _repoint(schema: Any, renamed: Mapping[str, str]) -> Any:
-    if isinstance(schema, dict):
-        return {key: _repointed(key, value, renamed) for key, value in schema.items()}
-    return [_repoint(item, renamed) for item in schema] if isinstance(schema, list) else schema
-
-
-def _repointed(key: str, value: Any, renamed: Mapping[str, str]) -> Any:
-    if key == "$ref" and isinstance(value, str):
-        return renamed.get(value, value)
-    return value if key in ("default", "const", "enum", "examples") else _repoint(value, renamed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, Final, List, NamedTuple, Optional, get_args, get_origin
+from typing import Any, Callable, Dict, Final, List, NamedTuple, Optional, Sequence, get_args, get_origin
 
 from ._args import ArgsRefused, refused
 from ._docstring import descriptions
@@ -65,7 +65,7 @@ def work_out(function: Callable[..., object], name: str, streams: bool, batch: b
     schema["additionalProperties"] = False if rest is None else rest.schema or True
     if streams:
         returns = _argument_of(returns, scope, _STREAMS)
-    return Worked(_with_defs(schema, arguments), _result(returns, scope), _converter(name, types, rest))
+    return Worked(_with_defs(schema, arguments), _result(returns, scope), _converter(name, types, required, rest))
 
 
 def _result(hint: object, scope: Scope) -> Optional[Schema]:
@@ -120,22 +120,20 @@ def _is_json(schema: Schema) -> bool:
     return True
 
 
-def _converter(command: str, types: Dict[str, Type], rest: Optional[Type]) -> Optional[ConvertArgs]:
+def _converter(command: str, types: Dict[str, Type], required: Sequence[str], rest: Optional[Type]) -> Optional[ConvertArgs]:
     """Make what converts arguments of these types, by name; rest is the type of those of other names."""
     converts = {name: type.convert for name, type in types.items()}
     other = None if rest is None else rest.convert
     if other is None and not any(converts.values()):
         return None
-    exact = {name: type.exact for name, type in types.items()}
+    exact_of = {name: type.exact for name, type in types.items()}.get
 
     def convert(args: Dict[str, Any]) -> None:
         wrong: Optional[Misfit] = None
         try:
             for name, value in args.items():
-                if value.__class__ is exact.get(name):
-                    continue
                 one = converts.get(name, other)
-                if one is None:
+                if one is None or value.__class__ is exact_of(name):
                     continue
                 try:
                     args[name] = one(value)
@@ -149,4 +147,21 @@ def _converter(command: str, types: Dict[str, Type], rest: Optional[Type]) -> Op
         if wrong is not None:
             raise ArgsRefused(command, refused(wrong)) from None
 
-    return convert
+    checked = {name: type.exact for name, type in types.items() if type.convert is not None}
+    return convert if other is not None or None in checked.values() else _unless_exact(checked, required, convert)
+
+
+def _unless_exact(classes: Dict[str, Any], required: Sequence[str], convert: ConvertArgs) -> ConvertArgs:
+    """Put a look in front of a conversion that costs next to nothing: whether all arguments are as they are to be.
+
+    It is compiled for the command, as `def quick(args): if args["name"].__class__ is str: return; convert(args)`.
+    """
+    names: Dict[str, Any] = {"convert": convert}
+    tests: List[str] = []
+    for number, (name, cls) in enumerate(classes.items()):
+        names[f"class{number}"], names[f"sample{number}"] = cls, cls()
+        given = f"args[{name!r}]" if name in required else f"args.get({name!r}, sample{number})"
+        tests.append(f"{given}.__class__ is class{number}")
+    exec(f"def quick(args):\n if {' and '.join(tests)}: return\n convert(args)", names)
+    quick: ConvertArgs = names["quick"]
+    return quick

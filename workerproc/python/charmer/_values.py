@@ -13,6 +13,8 @@ from ._types import Schema
 
 _MAX_DEFAULT: Final = 4096
 _DAY: Final = 86_400
+_bases_of: Final = vars(type)["__mro__"].__get__  # past what a metaclass puts in its place
+_members_of: Final = vars(type)["__dict__"].__get__
 
 
 def simpler(value: Any) -> object:
@@ -31,10 +33,10 @@ def simpler(value: Any) -> object:
     library = _of_library(value)
     if library is not None:
         return library(value)
-    if hasattr(type(value), "__dataclass_fields__"):
+    if _has(type(value), "__dataclass_fields__"):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
-    for base in type(value).__mro__:
-        encode = _BY_NAME.get((base.__module__.partition(".")[0], base.__name__))
+    for base in _bases_of(type(value)):
+        encode = _BY_NAME.get(_named(base))
         if encode is not None:
             return encode(value)
     raise TypeError(f"Object of type {class_name(type(value))} is not JSON serializable")
@@ -57,9 +59,11 @@ def plain_value(value: Any) -> Any:
     if is_a(value, float):
         return float(value)
     if is_a(value, dict):
-        return {key_text(key): plain_value(one) for key, one in value.items()}
+        members: Dict[Any, Any] = value
+        return {key_text(key): plain_value(member) for key, member in members.items()}
     if is_a(value, (list, tuple)):  # type: ignore[arg-type]
-        return [plain_value(one) for one in value]
+        items: List[Any] = list(value)
+        return [plain_value(item) for item in items]
     return plain_value(simpler(value))
 
 
@@ -108,12 +112,24 @@ def _in_order(items: Any) -> List[Any]:
 
 def _of_library(value: Any) -> Optional[Callable[[Any], object]]:
     cls = type(value)
-    if hasattr(cls, "__pydantic_serializer__") and hasattr(cls, "model_dump"):
+    if _has(cls, "__pydantic_serializer__") and _has(cls, "model_dump"):
         return lambda model: model.model_dump(mode="json", by_alias=True)
-    if hasattr(cls, "__struct_fields__") and "msgspec" in sys.modules:
+    if _named(cls)[0] in ("pydantic", "pydantic_core") and "pydantic_core" in sys.modules:
+        to_json: Any = sys.modules["pydantic_core"].to_jsonable_python  # type: ignore[attr-defined, unused-ignore]
+        return to_json  # type: ignore[no-any-return]
+    if _has(cls, "__struct_fields__") and "msgspec" in sys.modules:
         to_builtins: Any = sys.modules["msgspec"].to_builtins  # type: ignore[attr-defined, unused-ignore]
         return lambda struct: to_builtins(struct, str_keys=True, enc_hook=simpler)
     return None
+
+
+def _has(cls: type, name: str) -> bool:
+    return any(name in _members_of(base) for base in _bases_of(cls))
+
+
+def _named(cls: type) -> Tuple[str, str]:
+    """Return the package and the name of a class; of one with a metaclass neither, as that may be code of the app."""
+    return (cls.__module__.partition(".")[0], cls.__name__) if type(cls) is type else ("", "")
 
 
 def _moment(value: Any) -> str:

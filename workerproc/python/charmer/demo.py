@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Final, Iterator
+from typing import Annotated, Final, Iterator
 
-from charmer import CommandError, command, progress
+from charmer import Bounds, CommandError, command, progress
 
 
 @dataclass
@@ -42,7 +42,7 @@ def echo(value: object) -> object:
 
 
 @command(idempotent=True)
-def sleep(seconds: float) -> float:
+def sleep(seconds: Annotated[float, Bounds(ge=0)]) -> float:
     """Sleep, and give back how many seconds that was. With a call timeout below it, see the stack in the 504."""
     begun = time.monotonic()
     time.sleep(seconds)

@@ -20,13 +20,13 @@ class Batches(WithWorker):
     def test_a_batch_starts_when_it_is_full_and_each_call_gets_its_own(self) -> None:
         self.send("full", {"n": 1}, {"what": "raise"}, {"what": "code"})
         self.assertTrue(self.worker.is_silent())
-        self.send("full", {"what": "set"}, first=4)
+        self.send("full", {"what": "complex"}, first=4)
         self.worker.heard("batch of 4")
         replies = self.worker.replies(4)
         self.assertEqual(replies[1].body, [4, {"n": 1}])
         self.assertEqual((replies[2].body["kind"], replies[2].body["message"]), ("exception", "for this one"))
         self.assertEqual((replies[3].body["kind"], replies[3].body["status"]), ("command_error", 410))
-        self.assertEqual((replies[4].body["kind"], replies[4].body["message"]), ("bad_result", "result is a set, which JSON cannot carry"))
+        self.assertEqual((replies[4].body["kind"], replies[4].body["message"]), ("bad_result", "result is a complex, which JSON cannot carry"))
         self.stop()
 
     def test_a_batch_starts_when_its_first_call_has_waited(self) -> None:

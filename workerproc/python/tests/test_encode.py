@@ -8,6 +8,8 @@ import json
 import sys
 import unittest
 from collections import OrderedDict
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Dict, List, Mapping, NamedTuple
 
 from charmer._decode import decode
@@ -18,6 +20,11 @@ from charmer._explain import explain
 class Point(NamedTuple):
     x: int
     y: int
+
+
+@dataclass
+class Place:
+    at: Any
 
 
 class Level(enum.IntEnum):
@@ -149,6 +156,8 @@ class Explaining(unittest.TestCase):
     def test_the_place_and_the_fault_are_named(self) -> None:
         cycle: Dict[str, Any] = {"a": [1, {}]}
         cycle["a"][1]["self"] = cycle["a"]
+        looped = Place(None)
+        looped.at = looped
         itself: List[Any] = []
         itself.append(itself)
         digits = sys.get_int_max_str_digits() if hasattr(sys, "get_int_max_str_digits") else 4300
@@ -156,8 +165,10 @@ class Explaining(unittest.TestCase):
             "result is nan": float("nan"),
             "result.rows[3].score is nan": {"rows": [0, 1, 2, {"score": float("nan")}]},
             "result[1] is -inf": [0, float("-inf")],
-            'result["a b"] is a set': {"ok": [{"x": ()}], "a b": {1}},
-            'result["1"][0] is a bytes': {1: [b"x"]},
+            'result["a b"][0] is a complex': {"ok": [{"x": ()}], "a b": {1j}},
+            'result["1"][0].at is a complex': {1: [Place(1j)]},
+            "result[1] is NaN": (1, Decimal("NaN")),
+            "result.a.at refers back to result.a": {"a": looped},
             "result[0] is an object": (object(),),
             "result.x is a type": {"x": int},
             "result is a tests.test_encode.Explaining": self,
@@ -186,13 +197,13 @@ class Explaining(unittest.TestCase):
         self.assertIn("result is nested 5001 levels deep", explain(shared, RecursionError()))
 
     def test_a_long_path_is_cut(self) -> None:
-        value: Dict[str, Any] = {"leaf": {1}}
+        value: Dict[str, Any] = {"leaf": 1j}
         for number in range(100):
             value = {f"level_{number}": value}
         text = self.explained(value)
         self.assertLess(len(text), 400)
         self.assertTrue(text.startswith("result.level_99.level_98"), text)
-        self.assertTrue(text.endswith(".level_0.leaf is a set, which JSON cannot carry"), text)
+        self.assertTrue(text.endswith(".level_0.leaf is a complex, which JSON cannot carry"), text)
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ class Streams(WithWorker):
             self.worker.start("bad_item", number, stream=stream)
             before, error = self.worker.until("ERROR")
             wanted = {"kind": "bad_result", "type": "TypeError"}
-            wanted["message"] = "result[1].rows[1] is a set, which JSON cannot carry"
+            wanted["message"] = "result[1].rows[1] is a complex, which JSON cannot carry"
             self.assertEqual((error.body, lines(before, "stdout")), (wanted, ["closing"]))
 
     def test_without_credit_to_come_it_needs_none(self) -> None:

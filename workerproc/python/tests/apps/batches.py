@@ -21,8 +21,8 @@ def answers(items: Items) -> List[object]:
             made.append(ValueError("for this one"))
         elif item.get("what") == "code":
             made.append(CommandError("gone", "for that one", status=410))
-        elif item.get("what") == "set":
-            made.append({1})
+        elif item.get("what") == "complex":
+            made.append(1j)
         else:
             made.append([len(items), item])
     return made

@@ -100,8 +100,7 @@ def returns(what: str) -> object:
     values: Dict[str, object] = {
         "nan": {"rows": [0, 1, 2, {"score": float("nan")}]},
         "infinity": [float("-inf")],
-        "set": {"a b": {1}},
-        "bytes": b"x",
+        "complex": {"a b": {1j}},
         "object": [object()],
         "class": {"x": threading.Thread},
         "cycle": cycle,

@@ -203,7 +203,7 @@ def count(to: int, fail_at: Optional[int] = None, size: int = 0) -> Iterator[obj
 def bad_item() -> Iterator[object]:
     try:
         yield 1
-        yield {"rows": [1, {2}]}
+        yield {"rows": [1, 2j]}
     finally:
         print("closing")
 

@@ -1,0 +1,63 @@
+"""Models of pydantic and msgspec, where these are installed, as hints and as results."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import unittest
+from importlib.util import find_spec
+from typing import Any, Tuple
+
+from charmer._encode import result_encoder
+from tests import cases, types_table
+from tests.harness import RUNTIME
+
+
+@unittest.skipUnless(find_spec("pydantic"), "pydantic is not installed")
+class Pydantic(cases.Cases):
+    module = "tests.with_pydantic"
+
+    def test_types_of_the_library_are_checked_by_it(self) -> None:
+        case: Any = self.table.URL_CASE
+        self.check_values(case)
+        self.check_wrong(case)
+
+    def test_models_are_encoded_wherever_they_are(self) -> None:
+        address = self.table.Address(street="x", number=1)
+        person = self.table.Person(fullName="Ada")
+        encode = result_encoder()
+        self.assertEqual(json.loads(encode({"a": [address]})), {"a": [{"street": "x", "number": 1}]})
+        self.assertEqual(json.loads(encode([person]))[0]["fullName"], "Ada")
+
+    def test_models_of_one_name_do_not_meet(self) -> None:
+        worked = self.command(Tuple[self.table.Cat, types_table.Cat]).types.worked_out()
+        self.assertEqual(set(worked.args_schema["$defs"]), {"Cat", "Cat_2"})
+
+
+@unittest.skipUnless(find_spec("msgspec"), "msgspec is not installed")
+class Msgspec(cases.Cases):
+    module = "tests.with_msgspec"
+
+    def test_structs_are_encoded_wherever_they_are(self) -> None:
+        item = self.table.Item("x")
+        self.assertEqual(json.loads(result_encoder()({"a": (item,)})), {"a": [{"name": "x", "count": 1}]})
+
+
+class Absent(unittest.TestCase):
+    def test_no_library_is_imported_that_the_app_has_not(self) -> None:
+        script = (
+            "import sys\n"
+            "from charmer import command\n"
+            "from charmer._registry import REGISTRY\n"
+            "@command\n"
+            "def f(a: int, b: 'list[str]') -> 'dict[str, int]': ...\n"
+            "assert REGISTRY.commands['f'].types.worked_out().args_schema\n"
+            "print([name for name in ('pydantic', 'msgspec', 'decimal', 'uuid') if name in sys.modules])\n"
+        )
+        ran = subprocess.run([sys.executable, "-c", script], cwd=RUNTIME, capture_output=True, text=True, check=True)
+        self.assertEqual(ran.stdout, "[]\n")
+
+
+if __name__ == "__main__":
+    unittest.main()

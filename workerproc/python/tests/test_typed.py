@@ -1,0 +1,150 @@
+"""Commands with type hints in a worker, and signatures as a whole."""
+
+from __future__ import annotations
+
+import unittest
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional
+
+from charmer import Bounds
+from charmer._args import ArgsRefused
+from charmer._commands import describe, make_command
+from charmer._docstring import descriptions, summary
+from tests.harness import APPS, Got, Worker
+
+NOON = "2026-01-31T12:00:00Z"
+
+
+class InAWorker(unittest.TestCase):
+    def setUp(self) -> None:
+        self.worker = Worker(str(APPS / "typed.py"))
+        self.addCleanup(self.worker.__exit__, None, None, None)
+        self.commands = {one["name"]: one for one in self.worker.ready().body["commands"]}
+
+    def refused(self, got: Got, *pointers: str) -> None:
+        self.assertEqual((got.kind, got.body["kind"]), ("ERROR", "invalid_args"), got)
+        self.assertEqual([error["pointer"] for error in got.body["errors"]], list(pointers))
+
+    def test_arguments_and_results_have_their_types_however_a_command_runs(self) -> None:
+        for name in ("shift", "shift_async", "shift_in_thread"):
+            with self.subTest(name):
+                got = self.worker.call(name, event={"at": NOON}, by="PT1H")
+                self.assertEqual((got.kind, got.body), ("RESULT", {"at": "2026-01-31T13:00:00Z", "tags": None}))
+                got = self.worker.call(name, 2, event={"at": "noon", "tags": {"a": "x"}}, by=3600)
+                self.refused(got, "/event/at", "/event/tags/a", "/by")
+                self.assertEqual(got.body["message"], f"arguments do not fit {name}")
+                self.refused(self.worker.call(name, 3, event={"at": NOON, "tags": {"refuse": 1}}, by="PT1H"), "/event")
+                self.refused(self.worker.call(name, 4, event={"at": NOON}), "/by")
+
+    def test_what_a_constructor_raises_beside_is_the_failure_of_the_call(self) -> None:
+        for name in ("shift", "shift_async", "shift_in_thread"):
+            body = self.worker.call(name, event={"at": NOON, "tags": {"fail": 1}}, by="PT1H").body
+            self.assertEqual((body["kind"], body["message"]), ("exception", "in the constructor"))
+            first = body["traceback"].splitlines()[1]
+            self.assertTrue("typed.py" in first or "<string>" in first, body["traceback"])
+
+    def test_items_of_streams_are_encoded_like_results(self) -> None:
+        got = self.worker.call("each", events=[{"at": NOON}])
+        self.assertEqual(got.body, [NOON])
+        got = self.worker.call("each_async", events=[{"at": NOON}])
+        self.assertEqual(got.body, [{"at": NOON, "tags": None}])
+        self.refused(self.worker.call("each_async", events=[{"at": NOON}, {}]), "/events/1/at")
+        self.assertEqual(self.commands["each"]["result_schema"], {"type": "string", "format": "date-time"})
+        self.assertEqual(self.commands["each_async"]["result_schema"]["$ref"], "#/$defs/Event")
+
+    def test_a_batch_takes_its_arguments_as_they_come(self) -> None:
+        self.assertEqual(self.worker.call("together", seconds=90, more=[1]).body, "PT1M30S")
+        self.assertEqual(self.commands["together"]["args_schema"], {"type": "object"})
+        self.assertEqual(self.commands["together"]["result_schema"], {"type": "string", "format": "duration"})
+
+    def test_every_kind_of_parameter_is_converted(self) -> None:
+        got = self.worker.call("placed", a=NOON, b=3.0, c=1, x="PT1S")
+        self.assertEqual(got.body, [NOON, 3, 1.0, {"x": "PT1S"}])
+        self.refused(self.worker.call("placed", 2, a=1, b="x", c="y", x=1), "/a", "/b", "/c", "/x")
+        schema = self.commands["placed"]["args_schema"]
+        self.assertEqual((schema["required"], schema["additionalProperties"]), (["a"], {"type": "string", "format": "duration"}))
+
+    def test_a_hint_that_cannot_be_read_costs_that_parameter_alone(self) -> None:
+        schema = self.commands["unknown"]["args_schema"]
+        self.assertEqual(schema["properties"], {"value": {}, "count": {"type": "integer", "default": 1}})
+        self.assertEqual(self.commands["unknown"]["result_schema"], {})
+        self.assertEqual(self.worker.call("unknown", value={"any": 1}).body, [{"any": 1}, 1])
+        self.refused(self.worker.call("unknown", 2, value=1, count="x"), "/count")
+
+    def test_results_without_a_hint_are_encoded_by_what_they_are(self) -> None:
+        got = self.worker.call("untyped", value=1)
+        self.assertEqual(got.body, {"value": 1, "set": [1], "event": {"at": "2026-01-31T00:00:00", "tags": None}})
+        self.assertNotIn("result_schema", self.commands["untyped"])
+
+    def test_docstring_and_schemas_are_told(self) -> None:
+        shift = self.commands["shift"]
+        self.assertEqual(shift["summary"], "Move an event.")
+        self.assertEqual(shift["args_schema"]["properties"]["by"], {"type": "string", "format": "duration", "description": "How far."})
+        self.assertEqual(shift["args_schema"]["properties"]["event"], {"$ref": "#/$defs/Event", "description": "What to move."})
+        self.assertFalse(shift["args_schema"]["$defs"]["Event"]["additionalProperties"])
+
+    def test_a_worker_of_small_frames_leaves_the_schemas_out(self) -> None:
+        with Worker(str(APPS / "typed.py"), max_frame=3000) as worker:
+            self.assertEqual([one for one in worker.ready().body["commands"] if "args_schema" in one], [])
+            self.refused(worker.call("shift", event={"at": NOON}, by=1), "/by")
+
+
+@dataclass
+class Chain:
+    next: Optional[Chain] = None
+
+
+class Signatures(unittest.TestCase):
+    def refused(self, function: Callable[..., object], **args: object) -> List[Dict[str, str]]:
+        with self.assertRaises(ArgsRefused) as caught:
+            make_command(function, None, None, False).types.convert(args)  # type: ignore[misc]
+        return caught.exception.errors
+
+    def test_a_flood_of_problems_is_bounded(self) -> None:
+        def f(values: List[int]) -> None: ...
+
+        errors = self.refused(f, values=["x"] * 1000)
+        self.assertEqual((len(errors), errors[-1]), (17, {"pointer": "", "detail": "and more do not fit"}))
+
+    def test_nesting_deeper_than_python_goes_is_refused(self) -> None:
+        def f(value: Chain) -> None: ...
+
+        deep: Any = None
+        for _ in range(20_000):
+            deep = {"next": deep}
+        self.assertEqual(self.refused(f, value=deep)[0], {"pointer": "/value", "detail": "is nested deeper than Python can follow"})
+
+    def test_a_default_of_none_may_be_sent(self) -> None:
+        def f(value: int = None) -> None: ...  # type: ignore[assignment]
+
+        described: Any = describe(make_command(f, None, None, False))
+        self.assertEqual(described["args_schema"]["properties"]["value"]["anyOf"], [{"type": "integer"}, {"type": "null"}])
+
+    def test_defaults_that_json_cannot_carry_or_that_are_long_are_not_told(self) -> None:
+        def f(a: object = object(), b: str = "x" * 5000, c: object = {1: {2}}) -> None: ...
+
+        described: Any = describe(make_command(f, None, None, False))
+        self.assertEqual(described["args_schema"]["properties"], {"a": {}, "b": {"type": "string"}, "c": {"default": {"1": [2]}}})
+
+    def test_bounds_that_make_no_sense_are_refused(self) -> None:
+        for bounds in ({"pattern": "("}, {"multiple_of": 0}):
+            with self.assertRaises(ValueError):
+                Bounds(**bounds)
+
+
+class Docstrings(unittest.TestCase):
+    def test_parameters_are_found_in_each_style(self) -> None:
+        google = "Do it.\n\nArgs:\n    a: the first\n        of them\n    b (int, optional): the second: really\n    *more: others\n\nReturns:\n    c: nothing"
+        numpy = "Do it.\n\nParameters\n----------\na : int\n    the first\n    of them\nb\n    the second: really\n*more : str\n    others\n\nReturns\n-------\nc : int\n    nothing"
+        sphinx = "Do it.\n\n:param a: the first\n    of them\n:param int b: the second: really\n:param more: others\n:returns: c: nothing"
+        for text in (google, numpy, sphinx):
+            self.assertEqual(descriptions(text), {"a": "the first of them", "b": "the second: really", "more": "others"})
+        self.assertEqual(descriptions("Do it.\n\nNote: a thing\n\nExample:\n    a: no"), {})
+
+    def test_the_summary_is_the_first_paragraph(self) -> None:
+        self.assertEqual(summary("Do it,\nall of it.\n\nMore."), "Do it, all of it.")
+        self.assertEqual(summary(""), "")
+
+
+if __name__ == "__main__":
+    unittest.main()
