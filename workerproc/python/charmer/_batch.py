@@ -165,7 +165,7 @@ class Queue:
         REGISTRY.calls.open.pop(self._id, None)
         REGISTRY.calls.asked.discard(self._id)
         if failure is None:
-            failure = _misshapen(result, len(batch.members))
+            failure = misshapen(result, len(batch.members))
         for number, member in enumerate(batch.members):
             if member.was_thrown():
                 continue  # it has been answered, or is about to be
@@ -178,7 +178,7 @@ class Queue:
         self._start_if_due()
 
 
-def _misshapen(result: object, wanted: int) -> Optional[Refused]:
+def misshapen(result: object, wanted: int) -> Optional[Refused]:
     if not is_a(result, list):
         return Refused(f"a batch of {wanted} calls returned no list of as many results, but a {type(result).__name__}", "TypeError")
     got = list.__len__(result)
