@@ -114,7 +114,7 @@ func TestUnknownNamesAreRefusedBeforeAnyWorkerIsTouched(t *testing.T) {
 	}
 	s.post("/execute", `{"command":"nope","session_id":"u1"}`).wantProblem(t, http.StatusNotFound, "unknown_command")
 	s.post("/execute", `{"command":"ping","lease_id":"nope"}`).wantProblem(t, http.StatusNotFound, "lease_not_found")
-	for _, path := range []string{"/", "/nope", "/execute/", "/Execute", "//execute", "/checkout/", "/sessions/", "/sessions/a/b", "/checkout/a/b",
+	for _, path := range []string{"/doc", "/nope", "/execute/", "/Execute", "//execute", "/checkout/", "/sessions/", "/sessions/a/b", "/checkout/a/b",
 		"/openapi", "/%ff", "/%2e%2e/execute", "/execute%00", "/" + strings.Repeat("a", 10_000)} {
 		r := s.rawUnchecked(t, http.MethodPost, path)
 		r.wantProblem(t, http.StatusNotFound, "not_found")

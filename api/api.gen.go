@@ -77,6 +77,11 @@ const (
 	HealthStateStarting HealthState = "starting"
 )
 
+// Defines values for IndexName.
+const (
+	IndexNameCharmer IndexName = "charmer"
+)
+
 // Defines values for Limit.
 const (
 	LimitCPU       Limit = "cpu"
@@ -492,6 +497,27 @@ type HealthStartMethod string
 
 // HealthState defines model for Health.State.
 type HealthState string
+
+// Index defines model for Index.
+type Index struct {
+	// Links References relative to the address of this reply, so that they hold behind a proxy with a path of its own.
+	Links   IndexLinks `json:"links"`
+	Name    IndexName  `json:"name"`
+	Version string     `json:"version"`
+}
+
+// IndexName defines model for Index.Name.
+type IndexName string
+
+// IndexLinks References relative to the address of this reply, so that they hold behind a proxy with a path of its own.
+type IndexLinks struct {
+	Commands string `json:"commands"`
+	Docs     string `json:"docs"`
+	Health   string `json:"health"`
+	Metrics  string `json:"metrics"`
+	Openapi  string `json:"openapi"`
+	Stats    string `json:"stats"`
+}
 
 // LastReload Present after the first reload.
 type LastReload struct {
@@ -966,6 +992,8 @@ type ListWorkersParams struct {
 // ServerInterface has one method for each operation of openapi.yaml. A method either writes a reply and returns nil,
 // or writes nothing and returns an error.
 type ServerInterface interface {
+	// GetIndex is GET /: What this is, and where the rest is
+	GetIndex(w http.ResponseWriter, r *http.Request) error
 	// Broadcast is POST /broadcast: Run a command in every worker, and in each one that starts later
 	Broadcast(w http.ResponseWriter, r *http.Request) error
 	// ListBroadcasts is GET /broadcasts: List what workers run when they start
@@ -980,6 +1008,8 @@ type ServerInterface interface {
 	RenewLease(w http.ResponseWriter, r *http.Request, leaseID LeaseID) error
 	// ListCommands is GET /commands: List the commands of the app
 	ListCommands(w http.ResponseWriter, r *http.Request) error
+	// GetDocs is GET /docs: This document as a page on which the operations can be tried
+	GetDocs(w http.ResponseWriter, r *http.Request) error
 	// Execute is POST /execute: Run a command
 	Execute(w http.ResponseWriter, r *http.Request, params ExecuteParams) error
 	// ListExecutions is GET /executions: List the calls that have no answer yet
@@ -1261,6 +1291,7 @@ func (o Routes) getWorkerStack(w http.ResponseWriter, r *http.Request) error {
 
 // Register adds a route for every operation of openapi.yaml to r.
 func (o Routes) Register(r chi.Router) {
+	r.Method("GET", "/", o.adapt(o.Handler.GetIndex))
 	r.Method("POST", "/broadcast", o.adapt(o.Handler.Broadcast))
 	r.Method("GET", "/broadcasts", o.adapt(o.Handler.ListBroadcasts))
 	r.Method("DELETE", "/broadcasts/{broadcast_id}", o.adapt(o.removeBroadcast))
@@ -1268,6 +1299,7 @@ func (o Routes) Register(r chi.Router) {
 	r.Method("DELETE", "/checkout/{lease_id}", o.adapt(o.releaseLease))
 	r.Method("POST", "/checkout/{lease_id}/renew", o.adapt(o.renewLease))
 	r.Method("GET", "/commands", o.adapt(o.Handler.ListCommands))
+	r.Method("GET", "/docs", o.adapt(o.Handler.GetDocs))
 	r.Method("POST", "/execute", o.adapt(o.execute))
 	r.Method("GET", "/executions", o.adapt(o.Handler.ListExecutions))
 	r.Method("DELETE", "/executions/{request_id}", o.adapt(o.cancelExecution))

@@ -127,9 +127,18 @@ func timing(result poolsvc.Result, total time.Duration) api.Timing {
 
 // ListCommands answers GET /commands.
 func (s *Server) ListCommands(w http.ResponseWriter, _ *http.Request) error {
-	commands, generation, err := s.pool.Commands()
+	list, err := s.commandList()
 	if err != nil {
 		return err
+	}
+	return reply(w, http.StatusOK, list)
+}
+
+// commandList is what the app offers.
+func (s *Server) commandList() (api.CommandList, error) {
+	commands, generation, err := s.pool.Commands()
+	if err != nil {
+		return api.CommandList{}, err
 	}
 	list := api.CommandList{Commands: []api.Command{}, Generation: int64(generation)}
 	for _, c := range commands {
@@ -144,7 +153,7 @@ func (s *Server) ListCommands(w http.ResponseWriter, _ *http.Request) error {
 		}
 		list.Commands = append(list.Commands, row)
 	}
-	return reply(w, http.StatusOK, list)
+	return list, nil
 }
 
 func workerRef(ref poolsvc.WorkerRef) api.WorkerRef {

@@ -11,7 +11,15 @@ import (
 
 // GetHealth answers GET /health.
 func (s *Server) GetHealth(w http.ResponseWriter, _ *http.Request) error {
-	stats := s.pool.Stats()
+	health := s.health(s.pool.Stats())
+	status := http.StatusServiceUnavailable
+	if health.State == api.HealthStateReady || health.State == api.HealthStateDegraded {
+		status = http.StatusOK
+	}
+	return reply(w, status, health)
+}
+
+func (s *Server) health(stats poolsvc.Stats) api.Health {
 	state, reason := stats.Health()
 	out := api.Health{
 		State: api.HealthState(state), Reason: some(reason), Workers: workerCounts(stats.Workers), Sessions: int64(len(stats.Sessions)),
@@ -27,11 +35,7 @@ func (s *Server) GetHealth(w http.ResponseWriter, _ *http.Request) error {
 		out.Restarts = restarts(stats.Starts)
 	}
 	out.Reload, out.LastReload = reloadProgress(stats), lastReload(stats.Reload)
-	status := http.StatusServiceUnavailable
-	if state == poolsvc.HealthReady || state == poolsvc.HealthDegraded {
-		status = http.StatusOK
-	}
-	return reply(w, status, out)
+	return out
 }
 
 func zygote(z poolsvc.ZygoteStatus) api.Zygote {

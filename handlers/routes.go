@@ -9,7 +9,10 @@ import (
 	"charmer/api"
 )
 
-// routes builds the handler: middleware from the outside in, then the operations of openapi.yaml, and nothing else.
+// docsFiles is the one route that is no operation of openapi.yaml: what the page at /docs loads.
+const docsFiles = "/docs/*"
+
+// routes builds the handler: middleware from the outside in, then the operations of openapi.yaml, and beside them only docsFiles.
 func (s *Server) routes() http.Handler {
 	r := chi.NewRouter()
 	r.Use(
@@ -19,6 +22,11 @@ func (s *Server) routes() http.Handler {
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNotFound) })
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) { s.methodNotAllowed(w, req, r) })
 	api.Routes{Handler: s, CheckParam: s.bind.checkParam, Fail: s.fail}.Register(r)
+	r.Get(docsFiles, func(w http.ResponseWriter, r *http.Request) {
+		if err := s.getDocsFile(w, r); err != nil {
+			s.fail(w, r, err)
+		}
+	})
 	return r
 }
 

@@ -35,15 +35,25 @@ type Server struct {
 	bind     *binder
 	metrics  http.Handler
 	contract []byte // openapi.yaml as JSON
+	docs     *docs
+	landing  *landing
 	handler  http.Handler
 	writing  atomic.Int64 // replies that have begun and are not written yet
 }
 
 var _ api.ServerInterface = (*Server)(nil)
 
-// New makes a Server. It fails if the contract is not YAML.
+// New makes a Server. It fails if the contract is not YAML, and if a page is no template.
 func New(cfg Config) (*Server, error) {
 	contract, err := yaml.YAMLToJSON(cfg.Contract)
+	if err != nil {
+		return nil, err
+	}
+	docs, err := newDocs(cfg.Version)
+	if err != nil {
+		return nil, err
+	}
+	landing, err := newLanding()
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := &Server{
-		cfg: cfg, pool: cfg.Pool, log: cfg.Log, bind: newBinder(cfg.MaxBody), contract: contract,
+		cfg: cfg, pool: cfg.Pool, log: cfg.Log, bind: newBinder(cfg.MaxBody), contract: contract, docs: docs, landing: landing,
 		metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
 	s.handler = s.routes()

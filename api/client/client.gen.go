@@ -82,6 +82,11 @@ const (
 	HealthStateStarting HealthState = "starting"
 )
 
+// Defines values for IndexName.
+const (
+	IndexNameCharmer IndexName = "charmer"
+)
+
 // Defines values for Limit.
 const (
 	LimitCPU       Limit = "cpu"
@@ -497,6 +502,27 @@ type HealthStartMethod string
 
 // HealthState defines model for Health.State.
 type HealthState string
+
+// Index defines model for Index.
+type Index struct {
+	// Links References relative to the address of this reply, so that they hold behind a proxy with a path of its own.
+	Links   IndexLinks `json:"links"`
+	Name    IndexName  `json:"name"`
+	Version string     `json:"version"`
+}
+
+// IndexName defines model for Index.Name.
+type IndexName string
+
+// IndexLinks References relative to the address of this reply, so that they hold behind a proxy with a path of its own.
+type IndexLinks struct {
+	Commands string `json:"commands"`
+	Docs     string `json:"docs"`
+	Health   string `json:"health"`
+	Metrics  string `json:"metrics"`
+	Openapi  string `json:"openapi"`
+	Stats    string `json:"stats"`
+}
 
 // LastReload Present after the first reload.
 type LastReload struct {
@@ -1054,6 +1080,14 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// GetIndex What this is, and where the rest is
+	//
+	// A page for people who ask for `text/html`, as browsers do: the state of the pool, and the commands with a line to call
+	// each. JSON for everybody else, whatever they accept. Both are 200 in every state of the pool.
+	//
+	// Corresponds with GET / (the `GetIndex` operationId).
+	GetIndex(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// BroadcastWithBody Run a command in every worker, and in each one that starts later
 	//
 	// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
@@ -1143,6 +1177,14 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /commands (the `ListCommands` operationId).
 	ListCommands(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetDocs This document as a page on which the operations can be tried
+	//
+	// The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
+	// names are no part of this contract.
+	//
+	// Corresponds with GET /docs (the `GetDocs` operationId).
+	GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ExecuteWithBody Run a command
 	//
@@ -1301,6 +1343,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
 	GetWorkerStack(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// GetIndex What this is, and where the rest is
+//
+// A page for people who ask for `text/html`, as browsers do: the state of the pool, and the commands with a line to call
+// each. JSON for everybody else, whatever they accept. Both are 200 in every state of the pool.
+//
+// Corresponds with GET / (the `GetIndex` operationId).
+func (c *Client) GetIndex(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetIndexRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // BroadcastWithBody Run a command in every worker, and in each one that starts later
@@ -1483,6 +1543,24 @@ func (c *Client) RenewLease(ctx context.Context, leaseID LeaseID, body RenewLeas
 // Corresponds with GET /commands (the `ListCommands` operationId).
 func (c *Client) ListCommands(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListCommandsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetDocs This document as a page on which the operations can be tried
+//
+// The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
+// names are no part of this contract.
+//
+// Corresponds with GET /docs (the `GetDocs` operationId).
+func (c *Client) GetDocs(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetDocsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1851,6 +1929,33 @@ func (c *Client) GetWorkerStack(ctx context.Context, workerID WorkerID, reqEdito
 	return c.Client.Do(req)
 }
 
+// NewGetIndexRequest constructs an http.Request for the GetIndex method
+func NewGetIndexRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewBroadcastRequest calls the generic Broadcast builder with application/json body
 func NewBroadcastRequest(server string, body BroadcastJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -2083,6 +2188,33 @@ func NewListCommandsRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/commands")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetDocsRequest constructs an http.Request for the GetDocs method
+func NewGetDocsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/docs")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2788,6 +2920,16 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// GetIndexWithResponse What this is, and where the rest is
+	//
+	// A page for people who ask for `text/html`, as browsers do: the state of the pool, and the commands with a line to call
+	// each. JSON for everybody else, whatever they accept. Both are 200 in every state of the pool.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET / (the `GetIndex` operationId).
+	GetIndexWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetIndexReply, error)
+
 	// BroadcastWithBodyWithResponse Run a command in every worker, and in each one that starts later
 	//
 	// For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
@@ -2885,6 +3027,16 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /commands (the `ListCommands` operationId).
 	ListCommandsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCommandsReply, error)
+
+	// GetDocsWithResponse This document as a page on which the operations can be tried
+	//
+	// The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
+	// names are no part of this contract.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /docs (the `GetDocs` operationId).
+	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsReply, error)
 
 	// ExecuteWithBodyWithResponse Run a command
 	//
@@ -3079,6 +3231,55 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
 	GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackReply, error)
+}
+
+// GetIndexReply200Headers the declared response headers of an HTTP 200 response for GetIndex
+type GetIndexReply200Headers struct {
+	Vary       *string
+	XRequestID *string
+}
+
+// GetIndexReply500Headers the declared response headers of an HTTP 500 response for GetIndex
+type GetIndexReply500Headers struct {
+	XRequestID *string
+}
+
+// GetIndexReplyDefaultHeaders the declared response headers of an HTTP default response for GetIndex
+type GetIndexReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type GetIndexReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Index
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetIndexReply200Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetIndexReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetIndexReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GetIndexReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetIndexReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
 }
 
 // BroadcastReply200Headers the declared response headers of an HTTP 200 response for Broadcast
@@ -3621,6 +3822,62 @@ func (r ListCommandsReply) Status() string {
 
 // StatusCode returns HTTPResponse.StatusCode
 func (r ListCommandsReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GetDocsReply200Headers the declared response headers of an HTTP 200 response for GetDocs
+type GetDocsReply200Headers struct {
+	ContentSecurityPolicy *string
+	ETag                  *string
+	XRequestID            *string
+}
+
+// GetDocsReply304Headers the declared response headers of an HTTP 304 response for GetDocs
+type GetDocsReply304Headers struct {
+	ETag       *string
+	XRequestID *string
+}
+
+// GetDocsReply500Headers the declared response headers of an HTTP 500 response for GetDocs
+type GetDocsReply500Headers struct {
+	XRequestID *string
+}
+
+// GetDocsReplyDefaultHeaders the declared response headers of an HTTP default response for GetDocs
+type GetDocsReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type GetDocsReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetDocsReply200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetDocsReply304Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetDocsReply500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetDocsReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GetDocsReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetDocsReply) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -4771,6 +5028,22 @@ func (r GetWorkerStackReply) StatusCode() int {
 	return 0
 }
 
+// GetIndexWithResponse What this is, and where the rest is
+//
+// A page for people who ask for `text/html`, as browsers do: the state of the pool, and the commands with a line to call
+// each. JSON for everybody else, whatever they accept. Both are 200 in every state of the pool.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET / (the `GetIndex` operationId).
+func (c *ClientWithResponses) GetIndexWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetIndexReply, error) {
+	rsp, err := c.GetIndex(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetIndexReply(rsp)
+}
+
 // BroadcastWithBodyWithResponse Run a command in every worker, and in each one that starts later
 //
 // For what all workers are to know, such as which model to call. Each worker of the pool and each spare runs it before anything else, once it is free; each one
@@ -4927,6 +5200,22 @@ func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, reqE
 		return nil, err
 	}
 	return ParseListCommandsReply(rsp)
+}
+
+// GetDocsWithResponse This document as a page on which the operations can be tried
+//
+// The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
+// names are no part of this contract.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /docs (the `GetDocs` operationId).
+func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsReply, error) {
+	rsp, err := c.GetDocs(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetDocsReply(rsp)
 }
 
 // ExecuteWithBodyWithResponse Run a command
@@ -5241,6 +5530,89 @@ func (c *ClientWithResponses) GetWorkerStackWithResponse(ctx context.Context, wo
 		return nil, err
 	}
 	return ParseGetWorkerStackReply(rsp)
+}
+
+// ParseGetIndexReply parses an HTTP response from a GetIndexWithResponse call
+func ParseGetIndexReply(rsp *http.Response) (*GetIndexReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetIndexReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Index
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/html) unsupported
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetIndexReply200Headers
+		if values := rsp.Header.Values("Vary"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Vary", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Vary = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetIndexReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers GetIndexReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
 }
 
 // ParseBroadcastReply parses an HTTP response from a BroadcastWithResponse call
@@ -6173,6 +6545,106 @@ func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
 		response.Headers503 = &headers
 	case true:
 		var headers ListCommandsReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetDocsReply parses an HTTP response from a GetDocsWithResponse call
+func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetDocsReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetDocsReply200Headers
+		if values := rsp.Header.Values("Content-Security-Policy"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Security-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentSecurityPolicy = &value
+		}
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetDocsReply304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers304 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetDocsReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers GetDocsReplyDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
