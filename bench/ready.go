@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-var probe = &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var probe = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // ready returns an error until all workers of the server are there and it answers.
 func (s *server) ready() error {
