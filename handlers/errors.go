@@ -113,6 +113,11 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 // fullProblem is what the client of r is told about err.
 func (s *Server) fullProblem(r *http.Request, err error) *api.Problem {
 	problem := s.problem(err)
+	if problem.Code == string(api.ProblemCodeInvalidArgs) {
+		for i := range problem.Errors { // they point into the arguments, and the client is told where those are
+			problem.Errors[i].Pointer = exchangeOf(r).argsAt() + problem.Errors[i].Pointer
+		}
+	}
 	problem.Instance = r.URL.Path
 	problem.RequestID = exchangeOf(r).requestID
 	return problem
@@ -132,6 +137,7 @@ func (s *Server) problem(err error) *api.Problem {
 		request   *requestError
 		param     *api.ParamError
 		call      *poolsvc.CallError
+		refused   *poolsvc.CommandError // without a call around it: the arguments do not fit, and no worker has seen them
 		reload    *poolsvc.ReloadError
 		cancelled *poolsvc.CancelledError
 	)
@@ -148,6 +154,9 @@ func (s *Server) problem(err error) *api.Problem {
 		p := s.callProblem(call)
 		p.Worker = some(workerRef(call.Worker))
 		return p
+	}
+	if errors.As(err, &refused) {
+		return s.commandProblem("", refused)
 	}
 	if errors.As(err, &reload) {
 		return reloadProblem(reload)
@@ -256,7 +265,7 @@ func (s *Server) commandProblem(command string, failed *poolsvc.CommandError) *a
 	case poolsvc.KindInvalidArgs:
 		p := newProblem(http.StatusBadRequest, api.ProblemCodeInvalidArgs, failed.Message)
 		for _, e := range failed.Errors {
-			p.Errors = append(p.Errors, api.FieldError{Pointer: "/args" + e.Pointer, Detail: e.Detail})
+			p.Errors = append(p.Errors, api.FieldError{Pointer: e.Pointer, Detail: e.Detail})
 		}
 		return p
 	case poolsvc.KindUnknownCommand:

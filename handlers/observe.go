@@ -14,6 +14,15 @@ import (
 type exchange struct {
 	requestID string
 	err       error // what the reply is a problem about, or nil
+	bare      bool  // the body is the arguments alone
+}
+
+// argsAt is the JSON pointer to the arguments in the body.
+func (x *exchange) argsAt() string {
+	if x.bare {
+		return ""
+	}
+	return "/args"
 }
 
 type exchangeKey struct{}

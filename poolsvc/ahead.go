@@ -27,7 +27,7 @@ type pace struct {
 
 // paceLocked takes note of how long a call took in m. Names that m does not know are not kept, nor is what has no place in a line.
 func (p *Pool) paceLocked(m *member, command string, run time.Duration) {
-	if offered, ok := m.commands[command]; !ok || offered.Fresh() {
+	if offered := m.offers.find(command); offered.Name == "" || offered.Fresh() {
 		return
 	}
 	known, ok := p.paces[command]
@@ -55,7 +55,7 @@ func (p *Pool) mayGoAhead(req Request, limit time.Duration) bool {
 // joinsLineLocked reports whether a call may be sent ahead to m, which has a line.
 func (p *Pool) joinsLineLocked(m *member, w want) bool {
 	return w.ahead && !m.stuck && m.inUse <= p.cfg.Prefetch && m.cost+p.costLocked(w.command) <= aheadBudget &&
-		m.commands[w.command].Concurrency <= 1 && m.worker.TakesAhead()
+		m.offers.find(w.command).Concurrency <= 1 && m.worker.TakesAhead()
 }
 
 // watchLineLocked has somebody look whether the line moves that m has, which somebody has joined.
@@ -101,7 +101,7 @@ func (p *Pool) lookAtLines() {
 // holdAgain takes another place for a call that was withdrawn from h, before those who came later.
 func (p *Pool) holdAgain(ctx context.Context, h held, req Request, x *execution) (held, error) {
 	limit := min(orDefault(req.CheckoutTimeout, p.cfg.CheckoutTimeout), x.deadline.Sub(x.since)) - time.Since(x.since)
-	g, err := p.acquireAgain(ctx, h, want{command: req.Command, ahead: true}, x.since, limit)
+	g, err := p.acquireAgain(ctx, h, want{command: req.Command, ahead: true, newest: req.newest}, x.since, limit)
 	if err == nil {
 		return held{m: g.m, use: g.use}, nil
 	}

@@ -60,7 +60,8 @@ type BroadcastInfo struct {
 
 // Broadcast runs a command in every worker of the pool and every spare, and keeps it for those that start later unless it
 // fails in one. It returns when all have run it, or req.Timeout has passed: workers that are still busy then run it later. The
-// error is ErrUnknownCommand, ErrClientGone if ctx ends, which the broadcast outlives, or a *RefusedError.
+// error is ErrUnknownCommand, ErrNotShared, a *CommandError if the arguments do not fit, ErrClientGone if ctx ends, which the broadcast
+// outlives, or a *RefusedError.
 func (p *Pool) Broadcast(ctx context.Context, req Request) (BroadcastInfo, error) {
 	command, err := p.lookup(req)
 	if err != nil {
@@ -68,6 +69,9 @@ func (p *Pool) Broadcast(ctx context.Context, req Request) (BroadcastInfo, error
 	}
 	if command.Fresh() {
 		return BroadcastInfo{}, ErrNotShared
+	}
+	if err := command.check(req.Args); err != nil {
+		return BroadcastInfo{}, err
 	}
 	p.mu.Lock()
 	if p.draining {
@@ -119,9 +123,13 @@ func (p *Pool) behindLocked(m *member) *broadcast {
 	return nil
 }
 
-// lacksLocked reports whether m runs older code, which does not have the command of b.
+// lacksLocked reports whether m runs older code, which does not have the command of b, or takes other arguments.
 func (p *Pool) lacksLocked(m *member, b *broadcast) bool {
-	return m.generation < p.current && m.commands[b.req.Command].Name == ""
+	if m.generation >= p.current {
+		return false
+	}
+	its := m.offers.find(b.req.Command)
+	return its.Name == "" || !its.args.Same(p.offers.find(b.req.Command).args)
 }
 
 // catchUp runs in m, which is busy with nothing else, what it has not run of the broadcasts, and then offers it.
@@ -146,7 +154,7 @@ func (p *Pool) catchUp(m *member) {
 func (p *Pool) runBroadcast(ctx context.Context, m *member, worker Worker, b *broadcast) (workerproc.Reply, time.Duration, error) {
 	p.mu.Lock()
 	limit := p.cfg.ExecuteTimeout
-	if ms := p.commands[b.req.Command].TimeoutMs; ms > 0 {
+	if ms := p.offers.find(b.req.Command).TimeoutMs; ms > 0 {
 		limit = time.Duration(ms * float64(time.Millisecond))
 	}
 	p.mu.Unlock()

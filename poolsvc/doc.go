@@ -23,9 +23,12 @@
 // Every worker runs a generation of the app's code. A reload brings up one worker of the next generation beside the pool.
 // When it is ready all starts are of that generation, and older workers of the pool are replaced like those at a limit.
 //
+// A worker says what it offers, with schemas of the arguments that package argschema checks calls against: before they wait, and again
+// when they have a worker of other code.
+//
 // # Locks
 //
-// There is one: Pool.mu. It guards the pool, its queue, leases and sessions, so that a snapshot is consistent and no
+// There is one but for that of the catalogues, which is never held with it: Pool.mu. It guards the pool, its queue, leases and sessions, so that a snapshot is consistent and no
 // lock order is needed. Decisions are made under it (methods that end in Locked); spawning, stopping, calling and
 // waiting happen without it. Workers' own locks are leaves: a worker never calls back into the pool.
 //

@@ -80,7 +80,8 @@ func (e *CallError) Unwrap() error { return e.Err }
 // The failures of a call that was sent, found in a CallError with errors.As. They are those of workerproc under names
 // that its users, who know no processes, can say.
 type (
-	CommandError   = workerproc.CommandError   // Python raised; the worker is healthy
+	Command        = workerproc.Command        // one function of the app
+	CommandError   = workerproc.CommandError   // Python raised, or would not take the arguments; the worker is healthy
 	CrashError     = workerproc.CrashError     // the worker died
 	ProtocolError  = workerproc.ProtocolError  // the worker broke the protocol
 	TimeoutError   = workerproc.TimeoutError   // the call ran out of time

@@ -28,6 +28,8 @@ type Request struct {
 	Stream bool
 	Events *workerproc.Feed
 	Began  func(WorkerRef, *SessionRef)
+
+	newest bool // only a worker of the current generation will do, as the arguments do not fit an older one
 }
 
 // Result is the answer of a command that returned.
@@ -40,7 +42,7 @@ type Result struct {
 }
 
 // Execute runs a command and returns its one answer. The error is ErrUnknownCommand, ErrNotShared, ErrNotStreamable, ErrLeaseNotFound
-// or ErrClientGone; a *RefusedError, a *GoneError, or a *CancelledError with StepDequeued, with Python not started; or a *CallError. A
+// or ErrClientGone; a *CommandError if the arguments do not fit; a *RefusedError, a *GoneError, or a *CancelledError with StepDequeued, with Python not started; or a *CallError. A
 // call that certainly did not begin is tried on another worker; one that may have begun never is. The end of ctx ends the call.
 func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
 	ctx, x, command, err := p.beginExecution(ctx, req)
@@ -48,6 +50,9 @@ func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
 		return Result{}, err
 	}
 	defer func() { p.endExecution(x, err) }()
+	if err := command.check(req.Args); err != nil {
+		return Result{}, p.refuseArgs(err)
+	}
 	deadline := x.deadline
 	req.Fresh = req.Fresh || command.Fresh()
 	if req.Fresh && (req.LeaseID != "" || req.SessionID != "") {
@@ -70,9 +75,15 @@ func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
 				return Result{}, err
 			}
 		}
+		if h, err = p.holdFitting(ctx, h, &req, command, x); err != nil {
+			return Result{}, err
+		}
 		result, err := p.callInTime(ctx, h, req, x)
 		for err == workerproc.ErrWithdrawn {
-			if h, err = p.holdAgain(ctx, h, req, x); err != nil {
+			if h, err = p.holdAgain(ctx, h, req, x); err == nil {
+				h, err = p.holdFitting(ctx, h, &req, command, x)
+			}
+			if err != nil {
 				return Result{}, err
 			}
 			result, err = p.callInTime(ctx, h, req, x)
@@ -98,22 +109,25 @@ func hasNotBegun(err error) bool {
 }
 
 // lookup finds the command that req names. As long as no worker has been ready any name may exist.
-func (p *Pool) lookup(req Request) (workerproc.Command, error) {
+func (p *Pool) lookup(req Request) (command, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.lookupLocked(req)
 }
 
-func (p *Pool) lookupLocked(req Request) (workerproc.Command, error) {
-	commands := p.commandsForLocked(req)
-	command, ok := commands[req.Command]
-	if !ok && commands != nil {
-		return command, ErrUnknownCommand
+func (p *Pool) lookupLocked(req Request) (command, error) {
+	offers := p.offersForLocked(req)
+	found := offers.find(req.Command)
+	switch {
+	case offers == nil:
+		return found, nil
+	case found.Name == "":
+		return found, ErrUnknownCommand
+	case req.Stream && !found.Stream:
+		return found, ErrNotStreamable
+	default:
+		return found, nil
 	}
-	if ok && req.Stream && !command.Stream {
-		return command, ErrNotStreamable
-	}
-	return command, nil
 }
 
 // held is the use of a worker for one call.
@@ -144,7 +158,7 @@ func (p *Pool) hold(ctx context.Context, req Request, deadline time.Time) (held,
 		return held{m: m, session: ref}, err
 	default:
 		if !req.Fresh {
-			g, err := p.acquire(ctx, want{command: req.Command, ahead: p.mayGoAhead(req, limit)}, limit)
+			g, err := p.acquire(ctx, want{command: req.Command, ahead: p.mayGoAhead(req, limit), newest: req.newest}, limit)
 			return held{m: g.m, use: g.use}, err
 		}
 		stand, err := p.acquire(ctx, want{}, limit) // which does not run the call, so any will do

@@ -54,17 +54,17 @@ type RunningCall struct {
 
 // beginExecution finds the command that a call names, and enters the call into the books. The context that it returns ends when
 // the call is to end, with the reason as its cause.
-func (p *Pool) beginExecution(ctx context.Context, req Request) (context.Context, *execution, workerproc.Command, error) {
+func (p *Pool) beginExecution(ctx context.Context, req Request) (context.Context, *execution, command, error) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	command, err := p.lookupLocked(req)
+	found, err := p.lookupLocked(req)
 	if err != nil {
-		return ctx, nil, command, err
+		return ctx, nil, found, err
 	}
 	timeout := p.cfg.ExecuteTimeout
-	if command.TimeoutMs > 0 {
-		timeout = time.Duration(command.TimeoutMs * float64(time.Millisecond))
+	if found.TimeoutMs > 0 {
+		timeout = time.Duration(found.TimeoutMs * float64(time.Millisecond))
 	}
 	timeout = orDefault(req.Timeout, timeout)
 	timeout = min(timeout, orDefault(req.MaxTimeout, timeout))
@@ -74,7 +74,7 @@ func (p *Pool) beginExecution(ctx context.Context, req Request) (context.Context
 	ctx, end := context.WithCancelCause(ctx)
 	x := &execution{requestID: req.RequestID, command: req.Command, session: req.SessionID, since: now, deadline: now.Add(timeout), end: end}
 	p.executions[x] = struct{}{}
-	return ctx, x, command, nil
+	return ctx, x, found, nil
 }
 
 // endExecution takes a call out of the books, which has had its answer.

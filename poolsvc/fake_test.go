@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"charmer/workerproc"
 )
 
@@ -23,6 +25,7 @@ type factory struct {
 	isolation   map[string]string             // of commands
 	concurrency map[string]int                // of commands
 	offers      func(generation int) []string // commands beside those that all workers have; nil for none
+	schema      func(generation int) string   // of the arguments of echo; nil for none
 	stillborn   bool                          // workers die as they come up
 	usage       func(w *fakeWorker) (workerproc.Usage, error)
 
@@ -193,7 +196,11 @@ func (w *fakeWorker) ReadyAfter() time.Duration { return w.readyAfter }
 func (w *fakeWorker) Commands() []workerproc.Command {
 	var out []workerproc.Command
 	for _, name := range w.names() {
-		out = append(out, workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds()), Isolation: w.f.isolation[name], Concurrency: w.f.concurrency[name]})
+		one := workerproc.Command{Name: name, TimeoutMs: float64(w.f.timeouts[name].Milliseconds()), Isolation: w.f.isolation[name], Concurrency: w.f.concurrency[name]}
+		if w.f.schema != nil && name == "echo" {
+			one.ArgsSchema = jsontext.Value(w.f.schema(w.generation))
+		}
+		out = append(out, one)
 	}
 	return out
 }

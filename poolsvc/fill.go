@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"time"
-
-	"charmer/workerproc"
 )
 
 // targetLocked is how many workers the pool should have now.
@@ -98,7 +96,7 @@ func (p *Pool) startLocked(owner *session) *member {
 
 // launchLocked begins to start m of the current generation, one of those among.
 func (p *Pool) launchLocked(m *member, among map[uint64]*member) *member {
-	m.generation, m.commands = p.current, p.commands
+	m.generation, m.offers = p.current, p.offers
 	p.beginStartLocked(m)
 	if m.pooled() {
 		p.settleLocked(m)
@@ -225,8 +223,9 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 		<-worker.Done()
 		return nil, err
 	}
+	offers := p.known.of(worker.Commands(), p.cfg.Log) // without the lock: it may be new, and large
 	p.mu.Lock()
-	m.worker, m.pid = worker, worker.PID()
+	m.worker, m.pid, m.offers = worker, worker.PID(), offers
 	p.mu.Unlock()
 	return worker, nil
 }
@@ -251,17 +250,12 @@ func (p *Pool) anyUpLocked() bool {
 	return false
 }
 
-// learnLocked keeps what the app offers in m, and in the pool if m is of the current generation.
+// learnLocked keeps in the pool what m offers, if it is of the current generation.
 func (p *Pool) learnLocked(m *member) {
-	commands := m.worker.Commands()
-	m.commands = make(map[string]workerproc.Command, len(commands))
-	for _, c := range commands {
-		m.commands[c.Name] = c
-	}
 	if m.generation == p.current {
-		p.commands = m.commands
+		p.offers = m.offers
 	}
 }
 
 // everReadyLocked reports whether any worker has been ready, ever: its READY told the commands.
-func (p *Pool) everReadyLocked() bool { return p.commands != nil }
+func (p *Pool) everReadyLocked() bool { return p.offers != nil }

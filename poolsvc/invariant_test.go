@@ -226,7 +226,7 @@ func (m *model) checkNobodyWaitsInVainLocked(t *rapid.T) {
 	for e := p.queue.waiters.Front(); e != nil; e = e.Next() {
 		w := e.Value.(*waiter)
 		free := slices.ContainsFunc(p.idle, func(m *member) bool {
-			return m.worker.Healthy() && (m.generation == p.current || p.fits(m)(w.command))
+			return m.worker.Healthy() && (m.generation == p.current || p.fits(m)(w.want))
 		})
 		if free && (!w.lease || p.leased < p.cfg.LeaseLimit) {
 			t.Errorf("a worker is idle while somebody waits; lease: %v", w.lease)

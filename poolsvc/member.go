@@ -3,8 +3,6 @@ package poolsvc
 import (
 	"context"
 	"time"
-
-	"charmer/workerproc"
 )
 
 // State is what a worker does, as seen by the pool.
@@ -65,8 +63,8 @@ type member struct {
 	standsBy  bool       // a fresh call has its place
 	spawnedAt time.Time
 
-	generation int                           // of the app that it runs; fixed once its start has had its turn
-	commands   map[string]workerproc.Command // that it offers, or while it starts, that its generation did; nil if unknown
+	generation int        // of the app that it runs; fixed once its start has had its turn
+	offers     *Catalogue // what it offers, or while it starts, what its generation did; nil if unknown. Fixed once it is up
 
 	worker    Worker // nil while starting
 	state     State

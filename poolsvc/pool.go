@@ -25,6 +25,7 @@ type Pool struct {
 	lastTick  atomic.Int64  // of the janitor, in nanoseconds since startedAt
 	wake      chan struct{} // tells the janitor that something may end sooner than it thinks
 	leaving   atomic.Bool   // not ready any more, but serving
+	known     catalogues    // what workers have offered
 
 	mu            sync.Mutex // guards the fields below, and all members, leases, sessions and queues
 	lastID        uint64
@@ -40,10 +41,10 @@ type Pool struct {
 	executions    map[*execution]struct{} // calls that have no answer yet
 	ended         tombs                   // leases that have ended
 	lost          tombs                   // sessions whose process died
-	commands      map[string]workerproc.Command
-	broadcasts    []*broadcast // that workers run before anything else, in this order
-	lastBroadcast int          // number of the newest
-	current       int          // generation of the workers that are started
+	offers        *Catalogue              // of the current generation; nil before its first worker was ever ready
+	broadcasts    []*broadcast            // that workers run before anything else, in this order
+	lastBroadcast int                     // number of the newest
+	current       int                     // generation of the workers that are started
 	reload        reloadState
 	draining      bool // refuses new work
 	closed        bool
@@ -191,7 +192,7 @@ func (p *Pool) explainLocked(err error, waited time.Duration) error {
 
 // takeLocked hands out a worker, or a place beside other calls in one, to somebody who need not wait.
 func (p *Pool) takeLocked(w want) grant {
-	m := p.takeIdleLocked(w.lease, w.command)
+	m := p.takeIdleLocked(w)
 	switch {
 	case m != nil:
 		return grant{m: m, use: p.firstLocked(m, w)}
@@ -202,19 +203,19 @@ func (p *Pool) takeLocked(w want) grant {
 	}
 }
 
-// takeIdleLocked hands out the worker that was idle for the shortest time, of those that command fits, or returns nil.
-func (p *Pool) takeIdleLocked(forLease bool, command string) *member {
-	if forLease && p.leased >= p.cfg.LeaseLimit {
+// takeIdleLocked hands out the worker that was idle for the shortest time, of those that w fits, or returns nil.
+func (p *Pool) takeIdleLocked(w want) *member {
+	if w.lease && p.leased >= p.cfg.LeaseLimit {
 		return nil
 	}
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		m := p.idle[i]
-		if fits := p.fits(m); fits != nil && !fits(command) {
+		if fits := p.fits(m); fits != nil && !fits(w) {
 			continue
 		}
 		p.idle = slices.Delete(p.idle, i, i+1)
 		if m.worker.Healthy() {
-			p.handOutLocked(m, forLease)
+			p.handOutLocked(m, w.lease)
 			return m
 		}
 	}
@@ -316,7 +317,7 @@ func (p *Pool) offerIdleLocked() {
 	if p.queue.leases == 0 {
 		return
 	}
-	if m := p.takeIdleLocked(true, ""); m != nil {
+	if m := p.takeIdleLocked(want{lease: true}); m != nil {
 		m.uses--
 		p.offerLocked(m)
 	}

@@ -22,6 +22,7 @@ type want struct {
 	lease   bool   // to hold it
 	command string // to call; empty for a lease
 	ahead   bool   // the call may be sent ahead
+	newest  bool   // only to a worker of the current generation
 }
 
 // grant settles a waiter: a member that is its own now, or the error that ends its wait.
@@ -79,10 +80,10 @@ func (q *queue) remove(w *waiter) bool {
 
 // pop takes the oldest waiter that is still there and that may be served now, or returns nil. A waiter whose client has
 // left is passed over; it takes itself off. So is one whose command does not fit, unless fits is nil.
-func (q *queue) pop(leases bool, fits func(command string) bool) *waiter {
+func (q *queue) pop(leases bool, fits func(want) bool) *waiter {
 	for e := q.waiters.Front(); e != nil; e = e.Next() {
 		w := e.Value.(*waiter)
-		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.command)) {
+		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.want)) {
 			continue
 		}
 		q.remove(w)
@@ -93,10 +94,10 @@ func (q *queue) pop(leases bool, fits func(command string) bool) *waiter {
 
 // popShared is pop for a place beside other calls: it takes the oldest waiter that may be served, if room says that it may
 // have such a place. One that may not holds up those behind it.
-func (q *queue) popShared(leases bool, fits func(command string) bool, room func(want) bool) *waiter {
+func (q *queue) popShared(leases bool, fits func(want) bool, room func(want) bool) *waiter {
 	for e := q.waiters.Front(); e != nil; e = e.Next() {
 		w := e.Value.(*waiter)
-		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.command)) {
+		if (w.lease && !leases) || w.ctx.Err() != nil || (fits != nil && !fits(w.want)) {
 			continue
 		}
 		if w.lease || !room(w.want) {

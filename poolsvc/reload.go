@@ -176,7 +176,7 @@ func (p *Pool) switchLocked(m *member) bool {
 func (p *Pool) outdateLocked(m *member) {
 	switch {
 	case m.owned() && m.stage == stageQueued:
-		m.generation, m.commands = p.current, nil
+		m.generation, m.offers = p.current, nil
 	case m.owned():
 	case m.worker == nil:
 		m.retiring = true
@@ -268,30 +268,29 @@ func (p *Pool) startingLocked(generation int) bool {
 	return false
 }
 
-// fits returns what says whether m may be given a call of a command, or nil if any. To a worker of an older generation a
+// fits returns what says whether m may be given to somebody, or nil if to anybody. To a worker of an older generation a
 // newer command is not known; what those of the current one lack nobody has.
-func (p *Pool) fits(m *member) func(command string) bool {
+func (p *Pool) fits(m *member) func(want) bool {
 	if m.generation == p.current {
 		return nil
 	}
-	return func(command string) bool {
-		_, ok := m.commands[command]
-		return ok || command == ""
+	return func(w want) bool {
+		return w.command == "" || !w.newest && m.offers.find(w.command).Name != ""
 	}
 }
 
-// commandsForLocked returns what the worker that req asks for offers, or nil if that is not known yet.
-func (p *Pool) commandsForLocked(req Request) map[string]workerproc.Command {
+// offersForLocked returns what the worker that req asks for offers, or nil if that is not known yet.
+func (p *Pool) offersForLocked(req Request) *Catalogue {
 	var m *member
 	if l, ok := p.leases[req.LeaseID]; ok {
 		m = l.m
 	} else if s, ok := p.sessions[req.SessionID]; ok {
 		m = s.m
 	}
-	if m == nil || m.commands == nil && m.generation == p.current {
-		return p.commands
+	if m == nil || m.offers == nil && m.generation == p.current {
+		return p.offers
 	}
-	return m.commands
+	return m.offers
 }
 
 // ReloadStats tells about reloads.

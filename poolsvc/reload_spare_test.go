@@ -87,7 +87,7 @@ func TestAWorkerThatNoLeaseTookAfterAllIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := warmPool(t, newFactory(), workers(1))
 		p.mu.Lock()
-		m := p.takeIdleLocked(true, "") // for one who turns out to be gone
+		m := p.takeIdleLocked(want{lease: true}) // for one who turns out to be gone
 		p.mu.Unlock()
 		reloading(p).must(t)
 		wantGenerations(t, p, 1, 2)

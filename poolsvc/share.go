@@ -20,8 +20,8 @@ type use struct {
 func (p *Pool) firstLocked(m *member, w want) use {
 	u := use{}
 	switch {
-	case w.lease, m.commands[w.command].Fresh(): // it holds a place, and no call of it runs there
-	case m.commands[w.command].Concurrency > 1:
+	case w.lease, m.offers.find(w.command).Fresh(): // it holds a place, and no call of it runs there
+	case m.offers.find(w.command).Concurrency > 1:
 		u.shared = true
 	case w.ahead && m.worker.TakesAhead():
 		u.inLine = true
@@ -58,12 +58,12 @@ func (p *Pool) joinedLocked(m *member, w want) grant {
 // roomLocked reports whether m, which has users, may have one more.
 func (p *Pool) roomLocked(m *member, w want) bool {
 	switch {
-	case m.commands[w.command].Fresh():
+	case m.offers.find(w.command).Fresh():
 		return false
 	case m.inLine:
 		return p.joinsLineLocked(m, w)
 	default:
-		return m.commands[w.command].Concurrency > max(m.inUse, 1)
+		return m.offers.find(w.command).Concurrency > max(m.inUse, 1)
 	}
 }
 
@@ -74,7 +74,7 @@ func (p *Pool) takeSharedLocked(w want) grant {
 	}
 	var best *member
 	for _, m := range p.joinable {
-		if p.mayShareLocked(m) && p.roomLocked(m, w) && (best == nil || m.inUse < best.inUse) && (p.fits(m) == nil || p.fits(m)(w.command)) {
+		if p.mayShareLocked(m) && p.roomLocked(m, w) && (best == nil || m.inUse < best.inUse) && (p.fits(m) == nil || p.fits(m)(w)) {
 			best = m
 		}
 	}

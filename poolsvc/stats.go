@@ -1,7 +1,6 @@
 package poolsvc
 
 import (
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -152,12 +151,7 @@ func (p *Pool) Commands() ([]workerproc.Command, int, error) {
 		}
 		return nil, 0, &RefusedError{Err: ErrStarting, RetryAfter: p.retryAfterLocked()}
 	}
-	return slices.SortedFunc(maps.Values(p.commands), func(a, b workerproc.Command) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	}), p.current, nil
+	return p.offers.Commands, p.current, nil
 }
 
 // retryAfterLocked estimates when a worker will be free for a newcomer, from the length of the queue and the average

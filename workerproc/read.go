@@ -87,8 +87,7 @@ func (w *Worker) readHandshake(progress func(string)) error {
 			return w.handleRefusal(f)
 		case f.Kind == KindReady && greeted:
 			w.clock.stage("")
-			w.ready, err = decodeBody[Ready](f)
-			w.ready.dropMisshapenSchemas()
+			w.ready, err = w.offers.decode(f)
 			return err
 		default:
 			err = fmt.Errorf("%s with id %d before READY", f.Kind, f.ID)

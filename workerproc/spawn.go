@@ -54,6 +54,7 @@ type Spawner struct {
 	family   *Family
 	wg       sync.WaitGroup // goroutines of preloads
 	starting starting
+	offers   offers
 
 	mu       sync.Mutex       // guards preloads
 	preloads map[int]*preload // by generation
@@ -195,7 +196,7 @@ func (s *Spawner) launch(z *zygote, id uint64) (*Worker, error) {
 	ours := p.ours
 	replies := &pipeReader{file: ours.replies}
 	w := &Worker{
-		id: id, child: child, method: method, maxFrame: s.cfg.MaxFrame, spawnedAt: began, runtime: s.runtime, limits: s.cfg.Limits,
+		id: id, child: child, method: method, maxFrame: s.cfg.MaxFrame, spawnedAt: began, runtime: s.runtime, limits: s.cfg.Limits, offers: &s.offers,
 		output: output{log: s.cfg.Log.With("worker", id, "pid", child.pid)},
 		frames: frameWriter{out: ours.calls}, in: ours.calls, out: bufio.NewReaderSize(replies, 64<<10),
 		replies: ours.replies, stdout: &pipeReader{file: ours.stdout}, stderr: &pipeReader{file: ours.stderr}, stackPipe: ours.stack,

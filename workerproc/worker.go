@@ -47,6 +47,7 @@ type Worker struct {
 	readyAfter time.Duration // set before Spawn returns
 	clock      startClock    // the same
 	hello      Hello         // guarded by mu until Spawn returns, and set then
+	offers     *offers       // of all workers of the spawner
 	ready      Ready         // set before Spawn returns
 
 	frames                 frameWriter

@@ -1,0 +1,43 @@
+package argschema
+
+import (
+	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// FuzzCheck: whatever a schema and arguments are, a check ends, and what it says is bounded and points into the arguments.
+func FuzzCheck(f *testing.F) {
+	f.Add(taking(`{"anyOf":[{"type":"integer","minimum":3},{"$ref":"#"},{"enum":[1,"a",null]}]}`), `{"a":{"a":1,"b":[2.5,1e400]}}`)
+	f.Add(taking(`{"type":"array","prefixItems":[true],"items":{"$ref":"#/$defs/X"},"uniqueItems":true,"contains":{"type":"null"}}`), `{"a":[1,[],{}]}`)
+	f.Add(`{"$defs":{"a":{"pattern":"^[^\\w]$"}},"not":{"$ref":"#/$defs/a"},"if":{"required":["a"]},"then":{"dependentRequired":{"a":["b"]}},"unevaluatedProperties":false}`, `{"a":"é"}`)
+	f.Add(`{"patternProperties":{"^x[]a]*$":{"format":"uuid"}},"propertyNames":{"maxLength":3},"oneOf":[{"minProperties":1},{"maxProperties":2}]}`, `{"xa":"","xxxx":"2"}`)
+	f.Add(`{"$schema":"http://json-schema.org/draft-07/schema#","items":[{"const":1}],"additionalItems":false,"dependencies":{"a":["b"]}}`, `{"a":[1]}`)
+	f.Fuzz(func(t *testing.T, schema, args string) {
+		s, err := Compile([]byte(schema))
+		if err != nil || !jsontext.Value(args).IsValid() {
+			return
+		}
+		got := s.Check([]byte(args))
+		if len(got) > maxProblems+1 {
+			t.Errorf("%d problems", len(got))
+		}
+		for _, p := range got {
+			if p.Detail == "" || p.Pointer != "" && p.Pointer[0] != '/' {
+				t.Errorf("%+v", p)
+			}
+		}
+	})
+}
+
+// FuzzTranslate: a pattern is read, or it is said why not.
+func FuzzTranslate(f *testing.F) {
+	for _, text := range []string{`^\w+$`, `[^\d\]]`, `[]a]`, `[^]a]`, `(?P<x>a)|b{2,3}`, `\`, `[`, `\b[\b]`, `$`, `a$|^b`} {
+		f.Add(text, "a1\n")
+	}
+	f.Fuzz(func(t *testing.T, text, s string) {
+		if p, why := translate(text); why == "" && p.expression != nil {
+			p.MatchString(s)
+		}
+	})
+}
