@@ -199,7 +199,7 @@ func TestStatsCountWhatHappened(t *testing.T) {
 	got := s.stats()
 	want := client.Stats{
 		Workers: client.WorkerCounts{Size: 2, Idle: 2}, Queue: client.Queue{Limit: 1000},
-		Checkouts:    client.CountByName{"ok": 9},
+		Checkouts:    client.CountByName{"ok": 8},
 		Executions:   client.CountByName{"ok": 4, "app_error": 1, "invalid_args": 1, "crash": 1, "timeout": 1},
 		WorkerStarts: client.CountByName{"ok": 4}, WorkerExits: client.CountByName{"crash": 1, "session": 1},
 		BusyMs: got.BusyMs, ServiceTimeMs: got.ServiceTimeMs,

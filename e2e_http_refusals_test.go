@@ -230,7 +230,7 @@ func TestHeadIsGetWithoutTheBody(t *testing.T) {
 	s, check := refusals(t)
 	defer check()
 	for _, path := range []string{"/health", "/health/live", "/health/ready", "/sessions", "/workers", "/stats", "/commands", "/metrics",
-		"/openapi.yaml", "/openapi.json", "/sessions/u1", "/sessions/a%20b", "/nope"} {
+		"/openapi.yaml", "/openapi.json", "/openapi-3.0.json", "/sessions/u1", "/sessions/a%20b", "/nope"} {
 		get, head := s.raw(http.MethodGet, path, ""), s.raw(http.MethodHead, path, "")
 		if head.status != get.status || len(head.body) != 0 || head.header.Get("Content-Type") != get.header.Get("Content-Type") {
 			t.Errorf("HEAD %s: %d %s and %d bytes, GET %d %s", path, head.status, head.header.Get("Content-Type"), len(head.body),

@@ -29,7 +29,7 @@ def die_alone() -> None:
     os._exit(7)
 `
 
-func alone(r *client.ExecuteRequest) { r.Isolation = new(client.ExecuteRequestIsolationFresh) }
+func alone(r *client.ExecuteRequest) { r.Isolation = new(client.IsolationFresh) }
 
 func TestTheNextHolderSeesNothingOfALease(t *testing.T) {
 	for _, spares := range []string{"--spares=0", "--spares=1"} {

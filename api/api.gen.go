@@ -44,18 +44,6 @@ const (
 	CommandIsolationShared CommandIsolation = "shared"
 )
 
-// Defines values for ExecuteRequestIsolation.
-const (
-	ExecuteRequestIsolationFresh  ExecuteRequestIsolation = "fresh"
-	ExecuteRequestIsolationShared ExecuteRequestIsolation = "shared"
-)
-
-// Defines values for ExecuteRequestOnDisconnect.
-const (
-	ExecuteRequestOnDisconnectCancel ExecuteRequestOnDisconnect = "cancel"
-	ExecuteRequestOnDisconnectFinish ExecuteRequestOnDisconnect = "finish"
-)
-
 // Defines values for ExecutionState.
 const (
 	ExecutionStateRunning ExecutionState = "running"
@@ -82,12 +70,24 @@ const (
 	IndexNameCharmer IndexName = "charmer"
 )
 
+// Defines values for Isolation.
+const (
+	IsolationFresh  Isolation = "fresh"
+	IsolationShared Isolation = "shared"
+)
+
 // Defines values for Limit.
 const (
 	LimitCPU       Limit = "cpu"
 	LimitFiles     Limit = "files"
 	LimitMemory    Limit = "memory"
 	LimitProcesses Limit = "processes"
+)
+
+// Defines values for OnDisconnect.
+const (
+	OnDisconnectCancel OnDisconnect = "cancel"
+	OnDisconnectFinish OnDisconnect = "finish"
 )
 
 // Defines values for ProblemCode.
@@ -197,6 +197,9 @@ const (
 	ZygoteStateRestarting ZygoteState = "restarting"
 	ZygoteStateStarting   ZygoteState = "starting"
 )
+
+// Arguments Keyword arguments of a command.
+type Arguments = jsontext.Value
 
 // Broadcast defines model for Broadcast.
 type Broadcast struct {
@@ -376,23 +379,16 @@ type ExecuteRequest struct {
 
 	// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
 	// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
-	Isolation *ExecuteRequestIsolation `json:"isolation,omitempty" validate:"omitnil,oneof=shared fresh"`
-	LeaseID   *string                  `json:"lease_id,omitempty" validate:"omitnil,min=1,max=64"`
+	Isolation *Isolation `json:"isolation,omitempty" validate:"omitnil,oneof=shared fresh"`
+	LeaseID   *string    `json:"lease_id,omitempty" validate:"omitnil,min=1,max=64"`
 
 	// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
-	OnDisconnect *ExecuteRequestOnDisconnect `json:"on_disconnect,omitempty" validate:"omitnil,oneof=cancel finish"`
-	SessionID    *SessionID                  `json:"session_id,omitempty" validate:"omitnil,min=1,max=128,pattern=SessionId"`
+	OnDisconnect *OnDisconnect `json:"on_disconnect,omitempty" validate:"omitnil,oneof=cancel finish"`
+	SessionID    *SessionID    `json:"session_id,omitempty" validate:"omitnil,min=1,max=128,pattern=SessionId"`
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty" validate:"omitnil,gt=0,max=86400000"`
 }
-
-// ExecuteRequestIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
-// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
-type ExecuteRequestIsolation string
-
-// ExecuteRequestOnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
-type ExecuteRequestOnDisconnect string
 
 // ExecuteResponse defines model for ExecuteResponse.
 type ExecuteResponse struct {
@@ -519,6 +515,10 @@ type IndexLinks struct {
 	Stats    string `json:"stats"`
 }
 
+// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+type Isolation string
+
 // LastReload Present after the first reload.
 type LastReload struct {
 	At time.Time `json:"at"`
@@ -542,6 +542,9 @@ type Live struct {
 	Live     bool    `json:"live"`
 	UptimeMs float64 `json:"uptime_ms"`
 }
+
+// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+type OnDisconnect string
 
 // Parameter defines model for Parameter.
 type Parameter struct {
@@ -955,11 +958,36 @@ type ZygoteState string
 // BroadcastID defines model for BroadcastId.
 type BroadcastID = string
 
+// CallCheckoutTimeoutMs defines model for CallCheckoutTimeoutMs.
+type CallCheckoutTimeoutMs = float64
+
+// CallIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+type CallIsolation = Isolation
+
+// CallLeaseID defines model for CallLeaseId.
+type CallLeaseID = string
+
+// CallOnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+type CallOnDisconnect = OnDisconnect
+
+// CallSessionID defines model for CallSessionId.
+type CallSessionID = SessionID
+
+// CallTimeoutMs defines model for CallTimeoutMs.
+type CallTimeoutMs = float64
+
+// CommandName defines model for CommandName.
+type CommandName = string
+
 // LeaseID defines model for LeaseId.
 type LeaseID = string
 
 // RequestID defines model for RequestId.
 type RequestID = string
+
+// RequestTimeoutMs defines model for RequestTimeoutMs.
+type RequestTimeoutMs = float64
 
 // SessionIDPath defines model for SessionIdPath.
 type SessionIDPath = SessionID
@@ -970,10 +998,34 @@ type WorkerID = int64
 // RetryableProblem defines model for RetryableProblem.
 type RetryableProblem = Problem
 
+// CallCommandParams defines parameters for CallCommand.
+type CallCommandParams struct {
+	// SessionID Run it in this session, which is created when new.
+	SessionID *CallSessionID `form:"session_id,omitempty" json:"session_id,omitempty"`
+
+	// LeaseID Run it on this lease. It excludes `session_id`.
+	LeaseID *CallLeaseID `form:"lease_id,omitempty" json:"lease_id,omitempty"`
+
+	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
+	TimeoutMs *CallTimeoutMs `form:"timeout_ms,omitempty" json:"timeout_ms,omitempty"`
+
+	// CheckoutTimeoutMs Bounds the wait for a worker; 0 does not wait. Default is the service's checkout timeout.
+	CheckoutTimeoutMs *CallCheckoutTimeoutMs `form:"checkout_timeout_ms,omitempty" json:"checkout_timeout_ms,omitempty"`
+
+	// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and `session_id`.
+	Isolation *CallIsolation `form:"isolation,omitempty" json:"isolation,omitempty"`
+
+	// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+	OnDisconnect *CallOnDisconnect `form:"on_disconnect,omitempty" json:"on_disconnect,omitempty"`
+
+	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
+	RequestTimeoutMs *RequestTimeoutMs `json:"Request-Timeout-Ms,omitempty"`
+}
+
 // ExecuteParams defines parameters for Execute.
 type ExecuteParams struct {
 	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
-	RequestTimeoutMs *float64 `json:"Request-Timeout-Ms,omitempty"`
+	RequestTimeoutMs *RequestTimeoutMs `json:"Request-Timeout-Ms,omitempty"`
 }
 
 // GetReadyParams defines parameters for GetReady.
@@ -1008,6 +1060,10 @@ type ServerInterface interface {
 	RenewLease(w http.ResponseWriter, r *http.Request, leaseID LeaseID) error
 	// ListCommands is GET /commands: List the commands of the app
 	ListCommands(w http.ResponseWriter, r *http.Request) error
+	// GetCommand is GET /commands/{command}: Look at one command
+	GetCommand(w http.ResponseWriter, r *http.Request, command CommandName) error
+	// CallCommand is POST /commands/{command}: Run a command, with its arguments as the body and its result as the reply
+	CallCommand(w http.ResponseWriter, r *http.Request, command CommandName, params CallCommandParams) error
 	// GetDocs is GET /docs: This document as a page on which the operations can be tried
 	GetDocs(w http.ResponseWriter, r *http.Request) error
 	// Execute is POST /execute: Run a command
@@ -1026,7 +1082,9 @@ type ServerInterface interface {
 	GetReady(w http.ResponseWriter, r *http.Request, params GetReadyParams) error
 	// GetMetrics is GET /metrics: Prometheus metrics
 	GetMetrics(w http.ResponseWriter, r *http.Request) error
-	// GetOpenapiJSON is GET /openapi.json: This document as JSON
+	// GetOpenapi30JSON is GET /openapi-3.0.json: The same for tools that know OpenAPI 3.0
+	GetOpenapi30JSON(w http.ResponseWriter, r *http.Request) error
+	// GetOpenapiJSON is GET /openapi.json: This document as JSON, with the commands of the app
 	GetOpenapiJSON(w http.ResponseWriter, r *http.Request) error
 	// GetOpenapiYAML is GET /openapi.yaml: This document
 	GetOpenapiYAML(w http.ResponseWriter, r *http.Request) error
@@ -1141,10 +1199,109 @@ func (o Routes) renewLease(w http.ResponseWriter, r *http.Request) error {
 	return o.Handler.RenewLease(w, r, leaseID)
 }
 
+func (o Routes) getCommand(w http.ResponseWriter, r *http.Request) error {
+	var command CommandName
+	if err := runtime.BindStyledParameterWithOptions("simple", "command", chi.URLParam(r, "command"), &command,
+		runtime.BindStyledParameterOptions{
+			ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true,
+			Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == "",
+		}); err != nil {
+		return &ParamError{In: "path", Name: "command", Type: "string", Err: err}
+	}
+	if err := o.CheckParam("path", "command", command, "min=1,max=128"); err != nil {
+		return err
+	}
+	return o.Handler.GetCommand(w, r, command)
+}
+
+func (o Routes) callCommand(w http.ResponseWriter, r *http.Request) error {
+	var command CommandName
+	if err := runtime.BindStyledParameterWithOptions("simple", "command", chi.URLParam(r, "command"), &command,
+		runtime.BindStyledParameterOptions{
+			ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true,
+			Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == "",
+		}); err != nil {
+		return &ParamError{In: "path", Name: "command", Type: "string", Err: err}
+	}
+	if err := o.CheckParam("path", "command", command, "min=1,max=128"); err != nil {
+		return err
+	}
+	var params CallCommandParams
+	query := r.URL.Query()
+	if err := runtime.BindQueryParameterWithOptions("form", true, false, "session_id", query, &params.SessionID,
+		runtime.BindQueryParameterOptions{Type: "string", Format: ""}); err != nil {
+		return &ParamError{In: "query", Name: "session_id", Type: "string", Err: err}
+	}
+	if params.SessionID != nil {
+		if err := o.CheckParam("query", "session_id", *params.SessionID, "min=1,max=128,pattern=SessionId"); err != nil {
+			return err
+		}
+	}
+	if err := runtime.BindQueryParameterWithOptions("form", true, false, "lease_id", query, &params.LeaseID,
+		runtime.BindQueryParameterOptions{Type: "string", Format: ""}); err != nil {
+		return &ParamError{In: "query", Name: "lease_id", Type: "string", Err: err}
+	}
+	if params.LeaseID != nil {
+		if err := o.CheckParam("query", "lease_id", *params.LeaseID, "min=1,max=64"); err != nil {
+			return err
+		}
+	}
+	if err := runtime.BindQueryParameterWithOptions("form", true, false, "timeout_ms", query, &params.TimeoutMs,
+		runtime.BindQueryParameterOptions{Type: "number", Format: "double"}); err != nil {
+		return &ParamError{In: "query", Name: "timeout_ms", Type: "number", Err: err}
+	}
+	if params.TimeoutMs != nil {
+		if err := o.CheckParam("query", "timeout_ms", *params.TimeoutMs, "gt=0,max=86400000"); err != nil {
+			return err
+		}
+	}
+	if err := runtime.BindQueryParameterWithOptions("form", true, false, "checkout_timeout_ms", query, &params.CheckoutTimeoutMs,
+		runtime.BindQueryParameterOptions{Type: "number", Format: "double"}); err != nil {
+		return &ParamError{In: "query", Name: "checkout_timeout_ms", Type: "number", Err: err}
+	}
+	if params.CheckoutTimeoutMs != nil {
+		if err := o.CheckParam("query", "checkout_timeout_ms", *params.CheckoutTimeoutMs, "min=0,max=3600000"); err != nil {
+			return err
+		}
+	}
+	if err := runtime.BindQueryParameterWithOptions("form", true, false, "isolation", query, &params.Isolation,
+		runtime.BindQueryParameterOptions{Type: "string", Format: ""}); err != nil {
+		return &ParamError{In: "query", Name: "isolation", Type: "string", Err: err}
+	}
+	if params.Isolation != nil {
+		if err := o.CheckParam("query", "isolation", *params.Isolation, "oneof=shared fresh"); err != nil {
+			return err
+		}
+	}
+	if err := runtime.BindQueryParameterWithOptions("form", true, false, "on_disconnect", query, &params.OnDisconnect,
+		runtime.BindQueryParameterOptions{Type: "string", Format: ""}); err != nil {
+		return &ParamError{In: "query", Name: "on_disconnect", Type: "string", Err: err}
+	}
+	if params.OnDisconnect != nil {
+		if err := o.CheckParam("query", "on_disconnect", *params.OnDisconnect, "oneof=cancel finish"); err != nil {
+			return err
+		}
+	}
+	if sent := r.Header.Get("Request-Timeout-Ms"); sent != "" {
+		var value RequestTimeoutMs
+		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", sent, &value,
+			runtime.BindStyledParameterOptions{
+				ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "number", Format: "double",
+			}); err != nil {
+			return &ParamError{In: "header", Name: "Request-Timeout-Ms", Type: "number", Err: err}
+		}
+		if err := o.CheckParam("header", "Request-Timeout-Ms", value, "gt=0,max=86400000"); err != nil {
+			return err
+		}
+		params.RequestTimeoutMs = &value
+	}
+	return o.Handler.CallCommand(w, r, command, params)
+}
+
 func (o Routes) execute(w http.ResponseWriter, r *http.Request) error {
 	var params ExecuteParams
 	if sent := r.Header.Get("Request-Timeout-Ms"); sent != "" {
-		var value float64
+		var value RequestTimeoutMs
 		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", sent, &value,
 			runtime.BindStyledParameterOptions{
 				ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "number", Format: "double",
@@ -1299,6 +1456,8 @@ func (o Routes) Register(r chi.Router) {
 	r.Method("DELETE", "/checkout/{lease_id}", o.adapt(o.releaseLease))
 	r.Method("POST", "/checkout/{lease_id}/renew", o.adapt(o.renewLease))
 	r.Method("GET", "/commands", o.adapt(o.Handler.ListCommands))
+	r.Method("GET", "/commands/{command}", o.adapt(o.getCommand))
+	r.Method("POST", "/commands/{command}", o.adapt(o.callCommand))
 	r.Method("GET", "/docs", o.adapt(o.Handler.GetDocs))
 	r.Method("POST", "/execute", o.adapt(o.execute))
 	r.Method("GET", "/executions", o.adapt(o.Handler.ListExecutions))
@@ -1308,6 +1467,7 @@ func (o Routes) Register(r chi.Router) {
 	r.Method("GET", "/health/live", o.adapt(o.Handler.GetLive))
 	r.Method("GET", "/health/ready", o.adapt(o.getReady))
 	r.Method("GET", "/metrics", o.adapt(o.Handler.GetMetrics))
+	r.Method("GET", "/openapi-3.0.json", o.adapt(o.Handler.GetOpenapi30JSON))
 	r.Method("GET", "/openapi.json", o.adapt(o.Handler.GetOpenapiJSON))
 	r.Method("GET", "/openapi.yaml", o.adapt(o.Handler.GetOpenapiYAML))
 	r.Method("POST", "/reload", o.adapt(o.Handler.Reload))

@@ -22,40 +22,47 @@ func (s *Server) Execute(w http.ResponseWriter, r *http.Request, params api.Exec
 	if req.LeaseID != nil && req.SessionID != nil {
 		return invalidBody(api.FieldError{Pointer: "/session_id", Detail: "excludes /lease_id"})
 	}
-	isolation := value(req.Isolation)
-	if fresh := isolation == api.ExecuteRequestIsolationFresh; fresh && (req.LeaseID != nil || req.SessionID != nil) {
+	fresh := value(req.Isolation) == api.IsolationFresh
+	if fresh && (req.LeaseID != nil || req.SessionID != nil) {
 		return invalidBody(api.FieldError{Pointer: "/isolation", Detail: "fresh excludes /lease_id and /session_id"})
 	}
 	x := exchangeOf(r)
 	call := poolsvc.Request{
 		Command: req.Command, Args: req.Args, LeaseID: value(req.LeaseID), SessionID: value(req.SessionID),
-		Fresh:   isolation == api.ExecuteRequestIsolationFresh,
+		Fresh:   fresh,
 		Timeout: duration(req.TimeoutMs), MaxTimeout: duration(params.RequestTimeoutMs), CheckoutTimeout: duration(req.CheckoutTimeoutMs),
-		Finish: value(req.OnDisconnect) == api.ExecuteRequestOnDisconnectFinish, RequestID: x.requestID, Traceparent: traceparent(r),
+		Finish: value(req.OnDisconnect) == api.OnDisconnectFinish, RequestID: x.requestID, Traceparent: traceparent(r),
 	}
-	format, orJSON := streamFormat(r)
-	if format != "" {
-		err := s.executeStream(w, r, call, format)
-		if err != poolsvc.ErrNotStreamable || !orJSON {
-			return err
-		}
-	}
-	result, err := s.pool.Execute(r.Context(), call)
-	if err != nil {
+	result, streamed, err := s.run(w, r, call)
+	if err != nil || streamed {
 		return err
 	}
 	rest, err := executeResponse(x.requestID, result, time.Since(began))
 	if err != nil {
 		return err
 	}
-	send(w, http.StatusOK, "application/json", []byte(`{"result":`), result.Result, rest)
+	send(w, http.StatusOK, jsonMediaType, []byte(`{"result":`), result.Result, rest)
 	return nil
+}
+
+// run makes a call, and answers it if the client wants its items as they come.
+func (s *Server) run(w http.ResponseWriter, r *http.Request, call poolsvc.Request) (result poolsvc.Result, streamed bool, err error) {
+	format, orJSON := streamFormat(r)
+	if format != "" {
+		err := s.executeStream(w, r, call, format)
+		if err != poolsvc.ErrNotStreamable || !orJSON {
+			return result, true, err
+		}
+	}
+	result, err = s.pool.Execute(r.Context(), call)
+	return result, false, err
 }
 
 // executeStream answers a call with its items as they come.
 func (s *Server) executeStream(w http.ResponseWriter, r *http.Request, call poolsvc.Request, format string) error {
 	began := time.Now()
 	out := newStream(w, format, call.RequestID)
+	out.tells = exchangeOf(r).bare
 	defer out.close()
 	feed := poolsvc.NewFeed()
 	defer feed.End()
@@ -142,16 +149,7 @@ func (s *Server) commandList() (api.CommandList, error) {
 	}
 	list := api.CommandList{Commands: []api.Command{}, Generation: int64(generation)}
 	for _, c := range commands {
-		row := api.Command{Name: c.Name, Summary: some(c.Summary), Doc: c.Doc, ArgsSchema: c.ArgsSchema, ResultSchema: c.ResultSchema,
-			Parameters: []api.Parameter{}, Idempotent: c.Idempotent, TimeoutMs: some(c.TimeoutMs),
-			Isolation: api.CommandIsolationShared, Stream: c.Stream, Concurrency: int64(max(1, c.Concurrency))}
-		if c.Fresh() {
-			row.Isolation = api.CommandIsolationFresh
-		}
-		for _, p := range c.Parameters {
-			row.Parameters = append(row.Parameters, api.Parameter{Name: p.Name, Required: p.Required, Variadic: p.Variadic, Annotation: some(p.Annotation)})
-		}
-		list.Commands = append(list.Commands, row)
+		list.Commands = append(list.Commands, describe(c))
 	}
 	return list, nil
 }

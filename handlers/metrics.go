@@ -38,7 +38,7 @@ func newCollector(pool *poolsvc.Pool, version string) *collector {
 		checkouts:      desc("checkout_total", "Attempts to get a worker.", "outcome"),
 		emptyCheckouts: desc("pool_empty_checkout_total", "Attempts that had to wait at all."),
 		busy:           desc("pool_busy_seconds_total", "Worker time spent in calls."),
-		executions:     desc("execute_total", "Calls sent to a worker.", "outcome"),
+		executions:     desc("execute_total", "Calls sent to a worker, or refused for their arguments before.", "outcome"),
 		cancels:        desc("cancel_total", "Calls that were ended early, by how far that went.", "step"),
 		prefetch:       desc("prefetch_total", "Calls sent ahead to a busy worker, and of them those taken back before they began.", "event"),
 		runTime:        desc("execute_duration_seconds", "From sending a call to its answer.", "outcome"),

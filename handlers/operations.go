@@ -60,9 +60,3 @@ func (s *Server) GetOpenapiYAML(w http.ResponseWriter, _ *http.Request) error {
 	send(w, http.StatusOK, "application/yaml", s.cfg.Contract)
 	return nil
 }
-
-// GetOpenapiJSON answers GET /openapi.json.
-func (s *Server) GetOpenapiJSON(w http.ResponseWriter, _ *http.Request) error {
-	send(w, http.StatusOK, "application/json", s.contract)
-	return nil
-}

@@ -128,7 +128,7 @@ func TestEveryOperationAnswersByTheContract(t *testing.T) {
 	bodies := map[string]string{"/checkout": `{"type":"anonymous","timeout_ms":0}`, "/execute": `{"command":"a","checkout_timeout_ms":0}`}
 	for _, operation := range c.contract.Operations() {
 		method, path, _ := strings.Cut(operation, " ")
-		target := strings.NewReplacer("{lease_id}", "l", "{session_id}", "u1", "{worker_id}", "7").Replace(path)
+		target := strings.NewReplacer("{command}", "a?checkout_timeout_ms=0", "{lease_id}", "l", "{session_id}", "u1", "{worker_id}", "7").Replace(path)
 		w := c.answer(t, method, target, bodies[path])
 		if w.Code == http.StatusInternalServerError || w.Code == http.StatusMethodNotAllowed {
 			t.Errorf("%s: %d %s", operation, w.Code, w.Body)

@@ -29,16 +29,16 @@ type Config struct {
 
 // Server answers HTTP requests with a pool. Create it with New.
 type Server struct {
-	cfg      Config
-	pool     *poolsvc.Pool
-	log      *slog.Logger
-	bind     *binder
-	metrics  http.Handler
-	contract []byte // openapi.yaml as JSON
-	docs     *docs
-	landing  *landing
-	handler  http.Handler
-	writing  atomic.Int64 // replies that have begun and are not written yet
+	cfg       Config
+	pool      *poolsvc.Pool
+	log       *slog.Logger
+	bind      *binder
+	metrics   http.Handler
+	documents documents
+	docs      *docs
+	landing   *landing
+	handler   http.Handler
+	writing   atomic.Int64 // replies that have begun and are not written yet
 }
 
 var _ api.ServerInterface = (*Server)(nil)
@@ -63,7 +63,7 @@ func New(cfg Config) (*Server, error) {
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := &Server{
-		cfg: cfg, pool: cfg.Pool, log: cfg.Log, bind: newBinder(cfg.MaxBody), contract: contract, docs: docs, landing: landing,
+		cfg: cfg, pool: cfg.Pool, log: cfg.Log, bind: newBinder(cfg.MaxBody), documents: documents{contract: contract, pool: cfg.Pool}, docs: docs, landing: landing,
 		metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
 	s.handler = s.routes()

@@ -44,6 +44,7 @@ type stream struct {
 	format    string
 	requestID string
 	flush     func() error
+	tells     bool // headers say where the call runs
 
 	mu      sync.Mutex // guards the fields below, and is held while the reply is written
 	w       http.ResponseWriter
@@ -155,6 +156,9 @@ func (s *stream) startLocked() {
 	}
 	s.w.Header()["Content-Type"] = []string{s.format}
 	s.w.Header()["X-Accel-Buffering"] = []string{"no"} // proxies are to hand on each event as it comes
+	if s.tells {
+		tellWorker(s.w.Header(), s.worker, s.session)
+	}
 	s.w.WriteHeader(http.StatusOK)
 	s.eventLocked(api.StreamEvent{Event: api.StreamEventEventStarted, RequestID: &s.requestID, Worker: some(workerRef(s.worker)), Session: sessionRef(s.session)})
 }

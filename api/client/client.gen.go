@@ -49,18 +49,6 @@ const (
 	CommandIsolationShared CommandIsolation = "shared"
 )
 
-// Defines values for ExecuteRequestIsolation.
-const (
-	ExecuteRequestIsolationFresh  ExecuteRequestIsolation = "fresh"
-	ExecuteRequestIsolationShared ExecuteRequestIsolation = "shared"
-)
-
-// Defines values for ExecuteRequestOnDisconnect.
-const (
-	ExecuteRequestOnDisconnectCancel ExecuteRequestOnDisconnect = "cancel"
-	ExecuteRequestOnDisconnectFinish ExecuteRequestOnDisconnect = "finish"
-)
-
 // Defines values for ExecutionState.
 const (
 	ExecutionStateRunning ExecutionState = "running"
@@ -87,12 +75,24 @@ const (
 	IndexNameCharmer IndexName = "charmer"
 )
 
+// Defines values for Isolation.
+const (
+	IsolationFresh  Isolation = "fresh"
+	IsolationShared Isolation = "shared"
+)
+
 // Defines values for Limit.
 const (
 	LimitCPU       Limit = "cpu"
 	LimitFiles     Limit = "files"
 	LimitMemory    Limit = "memory"
 	LimitProcesses Limit = "processes"
+)
+
+// Defines values for OnDisconnect.
+const (
+	OnDisconnectCancel OnDisconnect = "cancel"
+	OnDisconnectFinish OnDisconnect = "finish"
 )
 
 // Defines values for ProblemCode.
@@ -202,6 +202,9 @@ const (
 	ZygoteStateRestarting ZygoteState = "restarting"
 	ZygoteStateStarting   ZygoteState = "starting"
 )
+
+// Arguments Keyword arguments of a command.
+type Arguments = json.RawMessage
 
 // Broadcast defines model for Broadcast.
 type Broadcast struct {
@@ -381,23 +384,16 @@ type ExecuteRequest struct {
 
 	// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
 	// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
-	Isolation *ExecuteRequestIsolation `json:"isolation,omitempty"`
-	LeaseID   *string                  `json:"lease_id,omitempty"`
+	Isolation *Isolation `json:"isolation,omitempty"`
+	LeaseID   *string    `json:"lease_id,omitempty"`
 
 	// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
-	OnDisconnect *ExecuteRequestOnDisconnect `json:"on_disconnect,omitempty"`
-	SessionID    *SessionID                  `json:"session_id,omitempty"`
+	OnDisconnect *OnDisconnect `json:"on_disconnect,omitempty"`
+	SessionID    *SessionID    `json:"session_id,omitempty"`
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
 }
-
-// ExecuteRequestIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
-// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
-type ExecuteRequestIsolation string
-
-// ExecuteRequestOnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
-type ExecuteRequestOnDisconnect string
 
 // ExecuteResponse defines model for ExecuteResponse.
 type ExecuteResponse struct {
@@ -524,6 +520,10 @@ type IndexLinks struct {
 	Stats    string `json:"stats"`
 }
 
+// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+type Isolation string
+
 // LastReload Present after the first reload.
 type LastReload struct {
 	At time.Time `json:"at"`
@@ -547,6 +547,9 @@ type Live struct {
 	Live     bool    `json:"live"`
 	UptimeMs float64 `json:"uptime_ms"`
 }
+
+// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+type OnDisconnect string
 
 // Parameter defines model for Parameter.
 type Parameter struct {
@@ -960,11 +963,36 @@ type ZygoteState string
 // BroadcastID defines model for BroadcastId.
 type BroadcastID = string
 
+// CallCheckoutTimeoutMs defines model for CallCheckoutTimeoutMs.
+type CallCheckoutTimeoutMs = float64
+
+// CallIsolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and
+// `session_id`. `shared` is the default and leaves it to the command, which may be fresh by itself.
+type CallIsolation = Isolation
+
+// CallLeaseID defines model for CallLeaseId.
+type CallLeaseID = string
+
+// CallOnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+type CallOnDisconnect = OnDisconnect
+
+// CallSessionID defines model for CallSessionId.
+type CallSessionID = SessionID
+
+// CallTimeoutMs defines model for CallTimeoutMs.
+type CallTimeoutMs = float64
+
+// CommandName defines model for CommandName.
+type CommandName = string
+
 // LeaseID defines model for LeaseId.
 type LeaseID = string
 
 // RequestID defines model for RequestId.
 type RequestID = string
+
+// RequestTimeoutMs defines model for RequestTimeoutMs.
+type RequestTimeoutMs = float64
 
 // SessionIDPath defines model for SessionIdPath.
 type SessionIDPath = SessionID
@@ -975,10 +1003,34 @@ type WorkerID = int64
 // RetryableProblem defines model for RetryableProblem.
 type RetryableProblem = Problem
 
+// CallCommandParams defines parameters for CallCommand.
+type CallCommandParams struct {
+	// SessionID Run it in this session, which is created when new.
+	SessionID *CallSessionID `form:"session_id,omitempty" json:"session_id,omitempty"`
+
+	// LeaseID Run it on this lease. It excludes `session_id`.
+	LeaseID *CallLeaseID `form:"lease_id,omitempty" json:"lease_id,omitempty"`
+
+	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
+	TimeoutMs *CallTimeoutMs `form:"timeout_ms,omitempty" json:"timeout_ms,omitempty"`
+
+	// CheckoutTimeoutMs Bounds the wait for a worker; 0 does not wait. Default is the service's checkout timeout.
+	CheckoutTimeoutMs *CallCheckoutTimeoutMs `form:"checkout_timeout_ms,omitempty" json:"checkout_timeout_ms,omitempty"`
+
+	// Isolation `fresh` runs the call in a worker of its own, which is stopped after it; it excludes `lease_id` and `session_id`.
+	Isolation *CallIsolation `form:"isolation,omitempty" json:"isolation,omitempty"`
+
+	// OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
+	OnDisconnect *CallOnDisconnect `form:"on_disconnect,omitempty" json:"on_disconnect,omitempty"`
+
+	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
+	RequestTimeoutMs *RequestTimeoutMs `json:"Request-Timeout-Ms,omitempty"`
+}
+
 // ExecuteParams defines parameters for Execute.
 type ExecuteParams struct {
 	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
-	RequestTimeoutMs *float64 `json:"Request-Timeout-Ms,omitempty"`
+	RequestTimeoutMs *RequestTimeoutMs `json:"Request-Timeout-Ms,omitempty"`
 }
 
 // GetReadyParams defines parameters for GetReady.
@@ -1002,6 +1054,9 @@ type CheckoutJSONRequestBody = CheckoutRequest
 
 // RenewLeaseJSONRequestBody defines body for RenewLease for application/json ContentType.
 type RenewLeaseJSONRequestBody = RenewRequest
+
+// CallCommandJSONRequestBody defines body for CallCommand for application/json ContentType.
+type CallCommandJSONRequestBody = Arguments
 
 // ExecuteJSONRequestBody defines body for Execute for application/json ContentType.
 type ExecuteJSONRequestBody = ExecuteRequest
@@ -1178,6 +1233,33 @@ type ClientInterface interface {
 	// Corresponds with GET /commands (the `ListCommands` operationId).
 	ListCommands(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetCommand Look at one command
+	//
+	// Corresponds with GET /commands/{command} (the `GetCommand` operationId).
+	GetCommand(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallCommandWithBody Run a command, with its arguments as the body and its result as the reply
+	//
+	// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+	// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+	// tells beside the result are headers.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+	CallCommandWithBody(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallCommand Run a command, with its arguments as the body and its result as the reply
+	//
+	// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+	// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+	// tells beside the result are headers.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+	CallCommand(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetDocs This document as a page on which the operations can be tried
 	//
 	// The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
@@ -1270,7 +1352,17 @@ type ClientInterface interface {
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// GetOpenapiJSON This document as JSON
+	// GetOpenapi30JSON The same for tools that know OpenAPI 3.0
+	//
+	// What 3.0 has no words for is left out, so that its schemas allow what those of `/openapi.json` do, or more.
+	//
+	// Corresponds with GET /openapi-3.0.json (the `GetOpenapi30JSON` operationId).
+	GetOpenapi30JSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetOpenapiJSON This document as JSON, with the commands of the app
+	//
+	// Has a path for each command that the current generation of the app offers, with the schemas of its arguments and its result, as soon as its first worker
+	// is ready. It changes with a reload, and its ETag with it.
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
 	GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -1553,6 +1645,63 @@ func (c *Client) ListCommands(ctx context.Context, reqEditors ...RequestEditorFn
 	return c.Client.Do(req)
 }
 
+// GetCommand Look at one command
+//
+// Corresponds with GET /commands/{command} (the `GetCommand` operationId).
+func (c *Client) GetCommand(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCommandRequest(c.Server, command)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallCommandWithBody Run a command, with its arguments as the body and its result as the reply
+//
+// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+// tells beside the result are headers.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+func (c *Client) CallCommandWithBody(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallCommandRequestWithBody(c.Server, command, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallCommand Run a command, with its arguments as the body and its result as the reply
+//
+// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+// tells beside the result are headers.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+func (c *Client) CallCommand(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallCommandRequest(c.Server, command, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetDocs This document as a page on which the operations can be tried
 //
 // The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
@@ -1745,7 +1894,27 @@ func (c *Client) GetMetrics(ctx context.Context, reqEditors ...RequestEditorFn) 
 	return c.Client.Do(req)
 }
 
-// GetOpenapiJSON This document as JSON
+// GetOpenapi30JSON The same for tools that know OpenAPI 3.0
+//
+// What 3.0 has no words for is left out, so that its schemas allow what those of `/openapi.json` do, or more.
+//
+// Corresponds with GET /openapi-3.0.json (the `GetOpenapi30JSON` operationId).
+func (c *Client) GetOpenapi30JSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetOpenapi30JSONRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetOpenapiJSON This document as JSON, with the commands of the app
+//
+// Has a path for each command that the current generation of the app offers, with the schemas of its arguments and its result, as soon as its first worker
+// is ready. It changes with a reload, and its ETag with it.
 //
 // Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
 func (c *Client) GetOpenapiJSON(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -2205,6 +2374,189 @@ func NewListCommandsRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetCommandRequest constructs an http.Request for the GetCommand method
+func NewGetCommandRequest(server string, command CommandName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "command", command, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/commands/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCallCommandRequest calls the generic CallCommand builder with application/json body
+func NewCallCommandRequest(server string, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCallCommandRequestWithBody(server, command, params, "application/json", bodyReader)
+}
+
+// NewCallCommandRequestWithBody constructs an http.Request for the CallCommand method, with any body, and a specified content type
+func NewCallCommandRequestWithBody(server string, command CommandName, params *CallCommandParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "command", command, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/commands/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.SessionID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "session_id", *params.SessionID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.LeaseID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "lease_id", *params.LeaseID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.TimeoutMs != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeout_ms", *params.TimeoutMs, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "number", Format: "double"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.CheckoutTimeoutMs != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "checkout_timeout_ms", *params.CheckoutTimeoutMs, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "number", Format: "double"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Isolation != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "isolation", *params.Isolation, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.OnDisconnect != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "on_disconnect", *params.OnDisconnect, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.RequestTimeoutMs != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Request-Timeout-Ms", *params.RequestTimeoutMs, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "number", Format: "double"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Request-Timeout-Ms", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetDocsRequest constructs an http.Request for the GetDocs method
 func NewGetDocsRequest(server string) (*http.Request, error) {
 	var err error
@@ -2500,6 +2852,33 @@ func NewGetMetricsRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/metrics")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetOpenapi30JSONRequest constructs an http.Request for the GetOpenapi30JSON method
+func NewGetOpenapi30JSONRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/openapi-3.0.json")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3028,6 +3407,35 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /commands (the `ListCommands` operationId).
 	ListCommandsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCommandsReply, error)
 
+	// GetCommandWithResponse Look at one command
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /commands/{command} (the `GetCommand` operationId).
+	GetCommandWithResponse(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*GetCommandReply, error)
+
+	// CallCommandWithBodyWithResponse Run a command, with its arguments as the body and its result as the reply
+	//
+	// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+	// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+	// tells beside the result are headers.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+	CallCommandWithBodyWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallCommandReply, error)
+
+	// CallCommandWithResponse Run a command, with its arguments as the body and its result as the reply
+	//
+	// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+	// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+	// tells beside the result are headers.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+	CallCommandWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CallCommandReply, error)
+
 	// GetDocsWithResponse This document as a page on which the operations can be tried
 	//
 	// The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
@@ -3136,7 +3544,19 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
 	GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsReply, error)
 
-	// GetOpenapiJSONWithResponse This document as JSON
+	// GetOpenapi30JSONWithResponse The same for tools that know OpenAPI 3.0
+	//
+	// What 3.0 has no words for is left out, so that its schemas allow what those of `/openapi.json` do, or more.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /openapi-3.0.json (the `GetOpenapi30JSON` operationId).
+	GetOpenapi30JSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapi30JSONReply, error)
+
+	// GetOpenapiJSONWithResponse This document as JSON, with the commands of the app
+	//
+	// Has a path for each command that the current generation of the app offers, with the schemas of its arguments and its result, as soon as its first worker
+	// is ready. It changes with a reload, and its ETag with it.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -3828,6 +4248,237 @@ func (r ListCommandsReply) StatusCode() int {
 	return 0
 }
 
+// GetCommandReply200Headers the declared response headers of an HTTP 200 response for GetCommand
+type GetCommandReply200Headers struct {
+	XRequestID *string
+}
+
+// GetCommandReply400Headers the declared response headers of an HTTP 400 response for GetCommand
+type GetCommandReply400Headers struct {
+	XRequestID *string
+}
+
+// GetCommandReply404Headers the declared response headers of an HTTP 404 response for GetCommand
+type GetCommandReply404Headers struct {
+	XRequestID *string
+}
+
+// GetCommandReply500Headers the declared response headers of an HTTP 500 response for GetCommand
+type GetCommandReply500Headers struct {
+	XRequestID *string
+}
+
+// GetCommandReply503Headers the declared response headers of an HTTP 503 response for GetCommand
+type GetCommandReply503Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// GetCommandReplyDefaultHeaders the declared response headers of an HTTP default response for GetCommand
+type GetCommandReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type GetCommandReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Command
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *RetryableProblem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetCommandReply200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GetCommandReply400Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *GetCommandReply404Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *GetCommandReply500Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *GetCommandReply503Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *GetCommandReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCommandReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCommandReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// CallCommandReply200Headers the declared response headers of an HTTP 200 response for CallCommand
+type CallCommandReply200Headers struct {
+	CharmerGeneration *string
+	CharmerSession    *string
+	CharmerWorker     *string
+	ServerTiming      *string
+	XRequestID        *string
+}
+
+// CallCommandReply400Headers the declared response headers of an HTTP 400 response for CallCommand
+type CallCommandReply400Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply404Headers the declared response headers of an HTTP 404 response for CallCommand
+type CallCommandReply404Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply406Headers the declared response headers of an HTTP 406 response for CallCommand
+type CallCommandReply406Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply409Headers the declared response headers of an HTTP 409 response for CallCommand
+type CallCommandReply409Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// CallCommandReply410Headers the declared response headers of an HTTP 410 response for CallCommand
+type CallCommandReply410Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply413Headers the declared response headers of an HTTP 413 response for CallCommand
+type CallCommandReply413Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply415Headers the declared response headers of an HTTP 415 response for CallCommand
+type CallCommandReply415Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply422Headers the declared response headers of an HTTP 422 response for CallCommand
+type CallCommandReply422Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply500Headers the declared response headers of an HTTP 500 response for CallCommand
+type CallCommandReply500Headers struct {
+	XRequestID *string
+}
+
+// CallCommandReply502Headers the declared response headers of an HTTP 502 response for CallCommand
+type CallCommandReply502Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// CallCommandReply503Headers the declared response headers of an HTTP 503 response for CallCommand
+type CallCommandReply503Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// CallCommandReply504Headers the declared response headers of an HTTP 504 response for CallCommand
+type CallCommandReply504Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// CallCommandReplyDefaultHeaders the declared response headers of an HTTP default response for CallCommand
+type CallCommandReplyDefaultHeaders struct {
+	XRequestID *string
+}
+
+type CallCommandReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *json.RawMessage
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSON406 the response for an HTTP 406 `application/problem+json` response
+	ApplicationProblemJSON406 *Problem
+	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
+	ApplicationProblemJSON409 *RetryableProblem
+	// ApplicationProblemJSON410 the response for an HTTP 410 `application/problem+json` response
+	ApplicationProblemJSON410 *Problem
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
+	ApplicationProblemJSON422 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSON502 the response for an HTTP 502 `application/problem+json` response
+	ApplicationProblemJSON502 *RetryableProblem
+	// ApplicationProblemJSON503 the response for an HTTP 503 `application/problem+json` response
+	ApplicationProblemJSON503 *RetryableProblem
+	// ApplicationProblemJSON504 the response for an HTTP 504 `application/problem+json` response
+	ApplicationProblemJSON504 *RetryableProblem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CallCommandReply200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *CallCommandReply400Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *CallCommandReply404Headers
+	// Headers406 the parsed response headers for an HTTP 406 response
+	Headers406 *CallCommandReply406Headers
+	// Headers409 the parsed response headers for an HTTP 409 response
+	Headers409 *CallCommandReply409Headers
+	// Headers410 the parsed response headers for an HTTP 410 response
+	Headers410 *CallCommandReply410Headers
+	// Headers413 the parsed response headers for an HTTP 413 response
+	Headers413 *CallCommandReply413Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *CallCommandReply415Headers
+	// Headers422 the parsed response headers for an HTTP 422 response
+	Headers422 *CallCommandReply422Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *CallCommandReply500Headers
+	// Headers502 the parsed response headers for an HTTP 502 response
+	Headers502 *CallCommandReply502Headers
+	// Headers503 the parsed response headers for an HTTP 503 response
+	Headers503 *CallCommandReply503Headers
+	// Headers504 the parsed response headers for an HTTP 504 response
+	Headers504 *CallCommandReply504Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *CallCommandReplyDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r CallCommandReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CallCommandReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
 // GetDocsReply200Headers the declared response headers of an HTTP 200 response for GetDocs
 type GetDocsReply200Headers struct {
 	ContentSecurityPolicy *string
@@ -4390,11 +5041,66 @@ func (r GetMetricsReply) StatusCode() int {
 	return 0
 }
 
+// GetOpenapi30JSONReply200Headers the declared response headers of an HTTP 200 response for GetOpenapi30JSON
+type GetOpenapi30JSONReply200Headers struct {
+	ETag       *string
+	XRequestID *string
+}
+
+// GetOpenapi30JSONReply304Headers the declared response headers of an HTTP 304 response for GetOpenapi30JSON
+type GetOpenapi30JSONReply304Headers struct {
+	ETag       *string
+	XRequestID *string
+}
+
+type GetOpenapi30JSONReply struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *json.RawMessage
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetOpenapi30JSONReply200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetOpenapi30JSONReply304Headers
+}
+
+// Status returns HTTPResponse.Status
+func (r GetOpenapi30JSONReply) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetOpenapi30JSONReply) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// GetOpenapiJSONReply200Headers the declared response headers of an HTTP 200 response for GetOpenapiJSON
+type GetOpenapiJSONReply200Headers struct {
+	ETag       *string
+	XRequestID *string
+}
+
+// GetOpenapiJSONReply304Headers the declared response headers of an HTTP 304 response for GetOpenapiJSON
+type GetOpenapiJSONReply304Headers struct {
+	ETag       *string
+	XRequestID *string
+}
+
 type GetOpenapiJSONReply struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *json.RawMessage
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetOpenapiJSONReply200Headers
+	// Headers304 the parsed response headers for an HTTP 304 response
+	Headers304 *GetOpenapiJSONReply304Headers
 }
 
 // Status returns HTTPResponse.Status
@@ -5202,6 +5908,53 @@ func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, reqE
 	return ParseListCommandsReply(rsp)
 }
 
+// GetCommandWithResponse Look at one command
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /commands/{command} (the `GetCommand` operationId).
+func (c *ClientWithResponses) GetCommandWithResponse(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*GetCommandReply, error) {
+	rsp, err := c.GetCommand(ctx, command, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCommandReply(rsp)
+}
+
+// CallCommandWithBodyWithResponse Run a command, with its arguments as the body and its result as the reply
+//
+// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+// tells beside the result are headers.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+func (c *ClientWithResponses) CallCommandWithBodyWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallCommandReply, error) {
+	rsp, err := c.CallCommandWithBody(ctx, command, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallCommandReply(rsp)
+}
+
+// CallCommandWithResponse Run a command, with its arguments as the body and its result as the reply
+//
+// As `POST /execute`, streams included, for clients with a type for each command: `/openapi.json` has this path once for each command of the
+// app, with the schemas of its arguments and its result. What `/execute` takes beside the arguments are parameters here, and what it
+// tells beside the result are headers.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
+func (c *ClientWithResponses) CallCommandWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CallCommandReply, error) {
+	rsp, err := c.CallCommand(ctx, command, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallCommandReply(rsp)
+}
+
 // GetDocsWithResponse This document as a page on which the operations can be tried
 //
 // The page loads `/openapi.json`, and nothing from any other host. The files that belong to it are below `/docs/`; their
@@ -5370,7 +6123,25 @@ func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEdi
 	return ParseGetMetricsReply(rsp)
 }
 
-// GetOpenapiJSONWithResponse This document as JSON
+// GetOpenapi30JSONWithResponse The same for tools that know OpenAPI 3.0
+//
+// What 3.0 has no words for is left out, so that its schemas allow what those of `/openapi.json` do, or more.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /openapi-3.0.json (the `GetOpenapi30JSON` operationId).
+func (c *ClientWithResponses) GetOpenapi30JSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapi30JSONReply, error) {
+	rsp, err := c.GetOpenapi30JSON(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetOpenapi30JSONReply(rsp)
+}
+
+// GetOpenapiJSONWithResponse This document as JSON, with the commands of the app
+//
+// Has a path for each command that the current generation of the app offers, with the schemas of its arguments and its result, as soon as its first worker
+// is ready. It changes with a reload, and its ETag with it.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -6558,6 +7329,456 @@ func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
 	return response, nil
 }
 
+// ParseGetCommandReply parses an HTTP response from a GetCommandWithResponse call
+func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCommandReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Command
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetCommandReply200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers GetCommandReply400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 404:
+		var headers GetCommandReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 500:
+		var headers GetCommandReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 503:
+		var headers GetCommandReply503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers503 = &headers
+	case true:
+		var headers GetCommandReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCallCommandReply parses an HTTP response from a CallCommandWithResponse call
+func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CallCommandReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest json.RawMessage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 406:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON406 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 409:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON409 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 410:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON410 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 422:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON422 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 502:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON502 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 503:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON503 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 504:
+		var dest RetryableProblem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON504 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CallCommandReply200Headers
+		if values := rsp.Header.Values("Charmer-Generation"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Charmer-Generation", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CharmerGeneration = &value
+		}
+		if values := rsp.Header.Values("Charmer-Session"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Charmer-Session", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CharmerSession = &value
+		}
+		if values := rsp.Header.Values("Charmer-Worker"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Charmer-Worker", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.CharmerWorker = &value
+		}
+		if values := rsp.Header.Values("Server-Timing"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Server-Timing", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ServerTiming = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers CallCommandReply400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 404:
+		var headers CallCommandReply404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 406:
+		var headers CallCommandReply406Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers406 = &headers
+	case rsp.StatusCode == 409:
+		var headers CallCommandReply409Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers409 = &headers
+	case rsp.StatusCode == 410:
+		var headers CallCommandReply410Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers410 = &headers
+	case rsp.StatusCode == 413:
+		var headers CallCommandReply413Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers413 = &headers
+	case rsp.StatusCode == 415:
+		var headers CallCommandReply415Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 422:
+		var headers CallCommandReply422Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers422 = &headers
+	case rsp.StatusCode == 500:
+		var headers CallCommandReply500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case rsp.StatusCode == 502:
+		var headers CallCommandReply502Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers502 = &headers
+	case rsp.StatusCode == 503:
+		var headers CallCommandReply503Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers503 = &headers
+	case rsp.StatusCode == 504:
+		var headers CallCommandReply504Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers504 = &headers
+	case true:
+		var headers CallCommandReplyDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetDocsReply parses an HTTP response from a GetDocsWithResponse call
 func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7495,6 +8716,72 @@ func ParseGetMetricsReply(rsp *http.Response) (*GetMetricsReply, error) {
 	return response, nil
 }
 
+// ParseGetOpenapi30JSONReply parses an HTTP response from a GetOpenapi30JSONWithResponse call
+func ParseGetOpenapi30JSONReply(rsp *http.Response) (*GetOpenapi30JSONReply, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetOpenapi30JSONReply{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest json.RawMessage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetOpenapi30JSONReply200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetOpenapi30JSONReply304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers304 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseGetOpenapiJSONReply parses an HTTP response from a GetOpenapiJSONWithResponse call
 func ParseGetOpenapiJSONReply(rsp *http.Response) (*GetOpenapiJSONReply, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7516,6 +8803,46 @@ func ParseGetOpenapiJSONReply(rsp *http.Response) (*GetOpenapiJSONReply, error) 
 		}
 		response.JSON200 = &dest
 
+	case rsp.StatusCode == 304:
+		break // No content-type
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetOpenapiJSONReply200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 304:
+		var headers GetOpenapiJSONReply304Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = &value
+		}
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers304 = &headers
 	}
 
 	return response, nil

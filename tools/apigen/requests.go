@@ -83,7 +83,7 @@ func (t *translator) parameter(p place) {
 	p.keys["x-validate"] = strings.Join(r.tags, ",")
 }
 
-// requestBody annotates the schema of a request body, which must be JSON and an object with declared members.
+// requestBody annotates the schema of a request body, which must be JSON and an object, with declared members or with any.
 func (t *translator) requestBody(body place) {
 	body, err := t.doc.follow(body)
 	if err != nil {
@@ -102,8 +102,8 @@ func (t *translator) requestBody(body place) {
 			t.refuse(media.refused("%s is not translated", strings.Join(extra, ", ")))
 		}
 		schema, _ := media.child("schema")
-		if r := t.schema(schema); r != nil && r.kind != structure {
-			t.refuse(schema.refused("a request body must be an object with properties"))
+		if r := t.schema(schema); r != nil && r.kind != structure && !slices.Contains(r.tags, "json_object") {
+			t.refuse(schema.refused("a request body must be an object"))
 		}
 	}
 }
