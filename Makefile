@@ -3,7 +3,7 @@ GO ?= go
 TOOLS := bin
 FUZZTIME ?= 60s
 
-.PHONY: help build test race fuzz bench generate check clean
+.PHONY: help build test race clients fuzz bench generate check clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -16,6 +16,9 @@ test: ## run all tests
 
 race: ## run all tests under the race detector, as CI does
 	$(GO) test -race -timeout 30m ./...
+
+clients: ## generate, build and run the clients in examples/clients; needs Node.js, Python 3.11, a JDK and Maven
+	$(GO) test -v -count=1 -timeout 30m ./examples/clients
 
 fuzz: ## fuzz each parser for FUZZTIME
 	@set -e; for package in $$($(GO) list ./...); do \

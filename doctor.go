@@ -34,12 +34,13 @@ type report struct {
 	err error
 }
 
+// Much of what is reported is text from guests, so it is made visible.
 func (r *report) Write(p []byte) (int, error) {
-	n, err := r.out.Write(p)
+	_, err := io.WriteString(r.out, visibleLines(string(p)))
 	if r.err == nil {
 		r.err = err
 	}
-	return n, err
+	return len(p), err
 }
 
 func (c *doctorCmd) check(out io.Writer, environ []string) error {
@@ -83,10 +84,7 @@ func (c *doctorCmd) checkApp(out io.Writer, environ []string, app string) error 
 	if text := c.confinement().String(); text != "" {
 		fmt.Fprintf(out, "ok  workers run with: %s\n", text)
 	}
-	name := app
-	if c.WorkerCommand != "" {
-		name = fmt.Sprintf("worker command %q", c.WorkerCommand)
-	}
+	name := c.called(app)
 	began := time.Now()
 	worker, err := spawner.Spawn(context.Background(), 1, 1, func(_ int, stage string) {
 		fmt.Fprintf(out, "    %s (%s)\n", stage, time.Since(began).Round(time.Millisecond))
@@ -125,8 +123,16 @@ func startTimes(w *workerproc.Worker, z workerproc.ZygoteStatus) string {
 	return fmt.Sprintf("%s: spawn %s, import %s, handshake %s", w.StartMethod(), p.Spawn.Round(fine), p.Import.Round(fine), p.Handshake.Round(fine))
 }
 
-// explainStart says why an app did not start and what to do about it.
-func (c *doctorCmd) explainStart(name string, err error) error {
+// called names what is started.
+func (s *settings) called(app string) string {
+	if s.WorkerCommand != "" {
+		return fmt.Sprintf("worker command %q", s.WorkerCommand)
+	}
+	return app
+}
+
+// explainStart says why an app did not start and what to do about it, made visible.
+func (s *settings) explainStart(name string, err error) error {
 	var failure *workerproc.StartError
 	if !errors.As(err, &failure) {
 		return err
@@ -145,10 +151,10 @@ func (c *doctorCmd) explainStart(name string, err error) error {
 	switch {
 	case strings.Contains(failure.Detail, "ModuleNotFoundError"):
 		b.WriteString("\nInstall what is missing into the Python that --python names, or name the Python that has it.")
-	case c.WorkerUser != "" && (strings.Contains(failure.Detail, "PermissionError") || strings.Contains(failure.Detail, "permission denied")):
-		fmt.Fprintf(&b, "\nPython and the app, with all directories above them, must be readable for %s.", c.WorkerUser)
+	case s.WorkerUser != "" && (strings.Contains(failure.Detail, "PermissionError") || strings.Contains(failure.Detail, "permission denied")):
+		fmt.Fprintf(&b, "\nPython and the app, with all directories above them, must be readable for %s.", s.WorkerUser)
 	case strings.Contains(failure.Detail, "not ready after"):
 		b.WriteString("\nIf the app needs longer to import, raise --start-timeout.")
 	}
-	return errors.New(b.String())
+	return errors.New(visibleLines(b.String()))
 }

@@ -124,7 +124,7 @@ func (s *instance) on(ctx context.Context, lease, id, command, args string) (ans
 
 // works fails unless a plain call on the lease has its own result, from this worker. The call before may not have ended: its client
 // has left.
-func (s *instance) works(lease client.CheckoutResponse, n int) error {
+func (s *instance) works(lease client.CheckoutReply, n int) error {
 	for {
 		a, err := s.on(s.t.Context(), lease.LeaseID, fmt.Sprintf("after-%d", n), "ping", fmt.Sprintf(`{"n":%d}`, n))
 		switch {
@@ -146,7 +146,7 @@ func TestACancelNeverMeetsTheNextCall(t *testing.T) {
 	s := servePatiently(t, hasty, "--workers=4", "--cancel-grace=120s")
 	s.connect(100)
 	s.full(clients)
-	leases := make([]client.CheckoutResponse, clients)
+	leases := make([]client.CheckoutReply, clients)
 	for c := range leases {
 		leases[c] = s.lease()
 	}

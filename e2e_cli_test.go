@@ -52,13 +52,13 @@ func TestHelpAndVersionAreThere(t *testing.T) {
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		stdout, stderr, code := charmer(t, nil, args...)
 		wantCode(t, args, stderr, code, exitOK)
-		for _, word := range []string{"charmer serve app.py", "curl -X POST", "serve", "call", "config", "doctor", "version", "CHARMER_"} {
+		for _, word := range []string{"charmer serve app.py", "curl -X POST", "serve", "init", "check", "call", "config", "doctor", "python-path", "version", "CHARMER_"} {
 			if !strings.Contains(stdout, word) {
 				t.Errorf("charmer %q does not say %q:\n%s", args, word, stdout)
 			}
 		}
 	}
-	for _, command := range []string{"serve", "call", "config", "doctor", "version"} {
+	for _, command := range []string{"serve", "init", "check", "call", "config", "doctor", "python-path", "version"} {
 		stdout, stderr, code := charmer(t, nil, command, "--help")
 		wantCode(t, []string{command, "--help"}, stderr, code, exitOK)
 		if !strings.HasPrefix(stdout, "Usage: charmer "+command) || stderr != "" {
@@ -114,6 +114,8 @@ func TestWrongUsageEndsWithItsOwnCode(t *testing.T) {
 		{[]string{"serve", file("workers: [1\n")}, nil, []string{"charmer.yaml"}},
 		{[]string{"serve", file("workers: 1\nworkers: 2\n")}, nil, []string{"workers"}},
 		{[]string{"doctor", "--start-timeout=0s"}, nil, []string{"--start-timeout"}},
+		{[]string{"check", "--start-timeout=0s"}, nil, []string{"--start-timeout"}},
+		{[]string{"init", "a", "b"}, nil, []string{"b"}},
 		{[]string{"call"}, nil, []string{"command"}},
 		{[]string{"call", "greet", "[1]"}, nil, []string{"JSON object", "[1]"}},
 		{[]string{"call", "greet", `{"name":`}, nil, []string{"JSON object"}},

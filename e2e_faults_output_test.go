@@ -98,9 +98,9 @@ func TestWhatACommandSaysIsLoggedWithItsCall(t *testing.T) {
 	s.full(2)
 	dir := t.TempDir()
 	var calls sync.WaitGroup
-	replies := map[string]*client.ExecuteReply{}
+	replies := map[string]*client.ExecuteResponse{}
 	for _, word := range []string{"left", "right"} {
-		reply := new(client.ExecuteReply)
+		reply := new(client.ExecuteResponse)
 		replies[word] = reply
 		calls.Go(func() {
 			r, err := s.ExecuteWithResponse(t.Context(), nil, client.ExecuteRequest{Command: "talk", Args: fmt.Appendf(nil, `{"dir":%q,"word":%q}`, dir, word),

@@ -117,7 +117,7 @@ func (s *instance) whole() {
 	if first.Worker.PID == second.Worker.PID {
 		s.t.Errorf("worker %d is leased twice", first.Worker.PID)
 	}
-	for i, lease := range []client.CheckoutResponse{first, second} {
+	for i, lease := range []client.CheckoutReply{first, second} {
 		a := s.execute("ping", fmt.Sprintf(`{"n":%d}`, lease.Worker.ID*10+int64(i)), onLease(lease.LeaseID))
 		a.wantResult(s.t, strconv.FormatInt(lease.Worker.ID*10+int64(i), 10))
 		if a.Worker.PID != lease.Worker.PID {

@@ -12,7 +12,7 @@ import (
 func TestCheckoutWithEveryWorkerLeasedTimesOut(t *testing.T) {
 	s := serveCalls(t)
 	s.full(2)
-	leases := []client.CheckoutResponse{s.lease(), s.lease()}
+	leases := []client.CheckoutReply{s.lease(), s.lease()}
 	if leases[0].Worker.PID == leases[1].Worker.PID {
 		t.Fatalf("both leases have worker %d", leases[0].Worker.PID)
 	}
@@ -46,7 +46,7 @@ func TestAReleasedWorkerGoesToOneOfTheWaitersTheOldest(t *testing.T) {
 	holder := s.lease()
 	type grant struct {
 		waiter int
-		lease  client.CheckoutResponse
+		lease  client.CheckoutReply
 	}
 	const waiters = 5
 	granted := make(chan grant, waiters)

@@ -48,6 +48,11 @@ func TestDocumentsNameOnlyWhatThereIs(t *testing.T) {
 		flags = append(flags, "--"+flag.Name)
 		variables = append(variables, flag.Envs...)
 	}
+	for _, command := range parser.Model.Children { // those of its own
+		for _, flag := range command.Flags {
+			flags = append(flags, "--"+flag.Name)
+		}
+	}
 	metrics := servePatiently(t, "").scrape()
 	for path, text := range documents(t) {
 		for _, name := range regexp.MustCompile(`CHARMER_[A-Z][A-Z_]*[A-Z]`).FindAllString(text, -1) {

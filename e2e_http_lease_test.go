@@ -10,7 +10,7 @@ import (
 func TestCheckoutOfASessionOpensItOrAttachesToIt(t *testing.T) {
 	s := serveCalls(t)
 	first := s.lease(forSession("u1"))
-	if first.Type != client.CheckoutResponseTypeSession || first.Session == nil || *first.Session != (client.SessionRef{ID: "u1", State: "new"}) {
+	if first.Type != client.CheckoutReplyTypeSession || first.Session == nil || *first.Session != (client.SessionRef{ID: "u1", State: "new"}) {
 		t.Fatalf("first checkout: %+v", first)
 	}
 	on := s.execute("count", `{}`, onLease(first.LeaseID))
@@ -65,7 +65,7 @@ func TestLeasesHoldOnlyTheirShareOfTheWorkers(t *testing.T) {
 		t.Errorf("a lease beyond the share: %+v", problem)
 	}
 	s.execute("ping", `{"n":1}`).wantResult(t, "1") // calls have the rest
-	next := make(chan client.CheckoutResponse, 1)
+	next := make(chan client.CheckoutReply, 1)
 	go func() { next <- s.lease() }()
 	s.queued(1)
 	s.execute("ping", `{"n":2}`).wantResult(t, "2") // and are not held up by a lease that waits for its share

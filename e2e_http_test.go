@@ -197,7 +197,7 @@ func (s *instance) abandon(method, path, body string) (leave func()) {
 }
 
 // checkout leases a worker. The type is anonymous unless an option says otherwise.
-func (s *instance) checkout(options ...func(*client.CheckoutRequest)) (client.CheckoutResponse, client.Problem) {
+func (s *instance) checkout(options ...func(*client.CheckoutRequest)) (client.CheckoutReply, client.Problem) {
 	s.t.Helper()
 	body := client.CheckoutRequest{Type: client.CheckoutRequestTypeAnonymous}
 	for _, option := range options {
@@ -206,7 +206,7 @@ func (s *instance) checkout(options ...func(*client.CheckoutRequest)) (client.Ch
 	r, err := s.CheckoutWithResponse(s.t.Context(), body)
 	if err != nil {
 		s.t.Errorf("checkout: %v", err)
-		return client.CheckoutResponse{}, client.Problem{}
+		return client.CheckoutReply{}, client.Problem{}
 	}
 	if r.JSON201 != nil {
 		if got := r.HTTPResponse.Header.Get("Location"); got != "/checkout/"+r.JSON201.LeaseID {
@@ -218,11 +218,11 @@ func (s *instance) checkout(options ...func(*client.CheckoutRequest)) (client.Ch
 	if err := json.Unmarshal(r.Body, &problem); err != nil {
 		s.t.Errorf("checkout: %v in %s", err, r.Body)
 	}
-	return client.CheckoutResponse{}, problem
+	return client.CheckoutReply{}, problem
 }
 
 // lease is checkout that must succeed.
-func (s *instance) lease(options ...func(*client.CheckoutRequest)) client.CheckoutResponse {
+func (s *instance) lease(options ...func(*client.CheckoutRequest)) client.CheckoutReply {
 	s.t.Helper()
 	lease, problem := s.checkout(options...)
 	if lease.LeaseID == "" {
@@ -249,7 +249,7 @@ func waitingFor(ms float64) func(*client.ExecuteRequest) {
 }
 
 // release gives a lease back.
-func (s *instance) release(lease client.CheckoutResponse) {
+func (s *instance) release(lease client.CheckoutReply) {
 	s.t.Helper()
 	if r := s.raw(http.MethodDelete, "/checkout/"+lease.LeaseID, ""); r.status != http.StatusNoContent {
 		s.t.Errorf("release: %d %s", r.status, r.body)

@@ -52,7 +52,7 @@ func change(t *testing.T, path, source string) {
 }
 
 // reload asks for a reload that must go well.
-func (s *instance) reload() client.ReloadResponse {
+func (s *instance) reload() client.ReloadReply {
 	s.t.Helper()
 	r, err := s.ReloadWithResponse(s.t.Context())
 	if err != nil {

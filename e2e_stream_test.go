@@ -297,7 +297,7 @@ func TestTheAcceptHeaderChoosesBetweenStreamAndArray(t *testing.T) {
 			case "":
 				r.refused().wantProblem(t, http.StatusNotAcceptable, "not_streamable", false)
 			case "application/json":
-				var got client.ExecuteResponse
+				var got client.ExecuteReply
 				if err := json.NewDecoder(r.reply.Body).Decode(&got); err != nil || r.format != row.format || string(got.Result) != row.result {
 					t.Errorf("%s %s: %v", r.format, got.Result, err)
 				}

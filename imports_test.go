@@ -15,7 +15,8 @@ import (
 var allowed = map[string]struct{ may, never []string }{
 	".":                 {may: []string{"handlers", "poolsvc", "workerproc", "api/client"}},
 	"handlers/openapi":  {never: []string{"net/http", "os", "os/exec"}},
-	"handlers":          {may: []string{"poolsvc", "api", "handlers/openapi"}, never: []string{"os/exec"}},
+	"handlers":          {may: []string{"poolsvc", "api", "handlers/openapi", "handlers/mcptools"}, never: []string{"os/exec"}},
+	"handlers/mcptools": {never: []string{"net/http", "os", "os/exec"}},
 	"poolsvc":           {may: []string{"workerproc", "poolsvc/argschema"}, never: []string{"net/http", "os/exec", "github.com/prometheus/client_golang"}},
 	"poolsvc/argschema": {never: []string{"net/http", "os", "os/exec"}},
 	"workerproc":        {never: []string{"net/http", "github.com/prometheus/client_golang"}},

@@ -160,3 +160,12 @@ func visible(text string) string {
 	}
 	return b.String()
 }
+
+// visibleLines is visible for text of several lines.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = visible(line)
+	}
+	return strings.Join(lines, "\n")
+}

@@ -40,11 +40,14 @@ Settings come from flags, then the environment (CHARMER_ and the flag's name), t
 
 // cli is the command line.
 type cli struct {
-	Serve   serveCmd   `cmd:"" help:"Serve the commands of an app, or of a demo when none is named."`
-	Call    callCmd    `cmd:"" help:"Call a command of a running service and print the result."`
-	Config  configCmd  `cmd:"" help:"Print the effective settings and where each comes from."`
-	Doctor  doctorCmd  `cmd:"" help:"Check Python and the app, and say what is wrong and what to do."`
-	Version versionCmd `cmd:"" help:"Print versions."`
+	Serve      serveCmd      `cmd:"" help:"Serve the commands of an app, or of a demo when none is named."`
+	Init       initCmd       `cmd:"" help:"Write an app to begin with: commands, their test, requirements and a Dockerfile."`
+	Check      checkCmd      `cmd:"" help:"Import an app, and show its commands with their types and what is wrong with them."`
+	Call       callCmd       `cmd:"" help:"Call a command of a running service and print the result."`
+	Config     configCmd     `cmd:"" help:"Print the effective settings and where each comes from."`
+	Doctor     doctorCmd     `cmd:"" help:"Check Python and the app, and say what is wrong and what to do."`
+	PythonPath pythonPathCmd `cmd:"" help:"Print where the Python package charmer is, to be set as PYTHONPATH for tests and editors."`
+	Version    versionCmd    `cmd:"" help:"Print versions."`
 }
 
 // exitError is an error that decides the exit code.

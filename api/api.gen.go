@@ -26,16 +26,16 @@ const (
 	CancelStepKilled    CancelStep = "killed"
 )
 
+// Defines values for CheckoutReplyType.
+const (
+	CheckoutReplyTypeAnonymous CheckoutReplyType = "anonymous"
+	CheckoutReplyTypeSession   CheckoutReplyType = "session"
+)
+
 // Defines values for CheckoutRequestType.
 const (
 	CheckoutRequestTypeAnonymous CheckoutRequestType = "anonymous"
 	CheckoutRequestTypeSession   CheckoutRequestType = "session"
-)
-
-// Defines values for CheckoutResponseType.
-const (
-	CheckoutResponseTypeAnonymous CheckoutResponseType = "anonymous"
-	CheckoutResponseTypeSession   CheckoutResponseType = "session"
 )
 
 // Defines values for CommandIsolation.
@@ -100,6 +100,7 @@ const (
 	ProblemCodeDraining             ProblemCode = "draining"
 	ProblemCodeExecutionNotFound    ProblemCode = "execution_not_found"
 	ProblemCodeExecutionTimeout     ProblemCode = "execution_timeout"
+	ProblemCodeForbidden            ProblemCode = "forbidden"
 	ProblemCodeInternal             ProblemCode = "internal"
 	ProblemCodeInvalidArgs          ProblemCode = "invalid_args"
 	ProblemCodeInvalidCheckoutType  ProblemCode = "invalid_checkout_type"
@@ -219,18 +220,8 @@ type BroadcastList struct {
 	Broadcasts []Broadcast `json:"broadcasts"`
 }
 
-// BroadcastRequest defines model for BroadcastRequest.
-type BroadcastRequest struct {
-	// Args Keyword arguments of the command. Default is none.
-	Args    jsontext.Value `json:"args,omitempty" validate:"omitempty,json_object"`
-	Command string         `json:"command" validate:"required,min=1,max=128"`
-
-	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
-	TimeoutMs *float64 `json:"timeout_ms,omitempty" validate:"omitnil,gt=0,max=86400000"`
-}
-
-// BroadcastResponse defines model for BroadcastResponse.
-type BroadcastResponse struct {
+// BroadcastReply defines model for BroadcastReply.
+type BroadcastReply struct {
 	Command string `json:"command"`
 	ID      string `json:"id"`
 
@@ -240,6 +231,16 @@ type BroadcastResponse struct {
 
 	// Results By worker; those that have died are left out.
 	Results []BroadcastResult `json:"results"`
+}
+
+// BroadcastRequest defines model for BroadcastRequest.
+type BroadcastRequest struct {
+	// Args Keyword arguments of the command. Default is none.
+	Args    jsontext.Value `json:"args,omitempty" validate:"omitempty,json_object"`
+	Command string         `json:"command" validate:"required,min=1,max=128"`
+
+	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
+	TimeoutMs *float64 `json:"timeout_ms,omitempty" validate:"omitnil,gt=0,max=86400000"`
 }
 
 // BroadcastResult defines model for BroadcastResult.
@@ -256,8 +257,8 @@ type BroadcastResult struct {
 // BroadcastResultStatus defines model for BroadcastResult.Status.
 type BroadcastResultStatus string
 
-// CancelResponse defines model for CancelResponse.
-type CancelResponse struct {
+// CancelReply defines model for CancelReply.
+type CancelReply struct {
 	RequestID string `json:"request_id"`
 
 	// Step How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
@@ -268,6 +269,19 @@ type CancelResponse struct {
 // CancelStep How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
 // worker; it had its own answer all the same.
 type CancelStep string
+
+// CheckoutReply defines model for CheckoutReply.
+type CheckoutReply struct {
+	ExpiresAt time.Time         `json:"expires_at"`
+	LeaseID   string            `json:"lease_id"`
+	Session   *SessionRef       `json:"session,omitempty"`
+	Type      CheckoutReplyType `json:"type"`
+	WaitedMs  float64           `json:"waited_ms"`
+	Worker    WorkerRef         `json:"worker"`
+}
+
+// CheckoutReplyType defines model for CheckoutReply.Type.
+type CheckoutReplyType string
 
 // CheckoutRequest defines model for CheckoutRequest.
 type CheckoutRequest struct {
@@ -283,19 +297,6 @@ type CheckoutRequest struct {
 
 // CheckoutRequestType defines model for CheckoutRequest.Type.
 type CheckoutRequestType string
-
-// CheckoutResponse defines model for CheckoutResponse.
-type CheckoutResponse struct {
-	ExpiresAt time.Time            `json:"expires_at"`
-	LeaseID   string               `json:"lease_id"`
-	Session   *SessionRef          `json:"session,omitempty"`
-	Type      CheckoutResponseType `json:"type"`
-	WaitedMs  float64              `json:"waited_ms"`
-	Worker    WorkerRef            `json:"worker"`
-}
-
-// CheckoutResponseType defines model for CheckoutResponse.Type.
-type CheckoutResponseType string
 
 // Command defines model for Command.
 type Command struct {
@@ -351,21 +352,15 @@ type EndedWorker struct {
 	PID        int64  `json:"pid"`
 }
 
-// Exception defines model for Exception.
-type Exception struct {
-	// Code The code that the app's CommandError chose.
-	Code *string `json:"code,omitempty"`
+// ExecuteReply defines model for ExecuteReply.
+type ExecuteReply struct {
+	RequestID string `json:"request_id"`
 
-	// Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
-	// what the program said. The text of the problem names its value.
-	Limit   *Limit `json:"limit,omitempty"`
-	Message string `json:"message"`
-
-	// Traceback Only with `--debug`.
-	Traceback *string `json:"traceback,omitempty"`
-
-	// Type Qualified name of the Python class.
-	Type string `json:"type"`
+	// Result What the command returned, any JSON value.
+	Result  jsontext.Value `json:"result"`
+	Session *SessionRef    `json:"session,omitempty"`
+	Timing  Timing         `json:"timing"`
+	Worker  WorkerRef      `json:"worker"`
 }
 
 // ExecuteRequest defines model for ExecuteRequest.
@@ -388,17 +383,6 @@ type ExecuteRequest struct {
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty" validate:"omitnil,gt=0,max=86400000"`
-}
-
-// ExecuteResponse defines model for ExecuteResponse.
-type ExecuteResponse struct {
-	RequestID string `json:"request_id"`
-
-	// Result What the command returned, any JSON value.
-	Result  jsontext.Value `json:"result"`
-	Session *SessionRef    `json:"session,omitempty"`
-	Timing  Timing         `json:"timing"`
-	Worker  WorkerRef      `json:"worker"`
 }
 
 // Execution defines model for Execution.
@@ -543,6 +527,9 @@ type Live struct {
 	UptimeMs float64 `json:"uptime_ms"`
 }
 
+// McpMessage A message of JSON-RPC 2.0, as the Model Context Protocol has them.
+type McpMessage = jsontext.Value
+
 // OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
 type OnDisconnect string
 
@@ -559,11 +546,12 @@ type Parameter struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	Code      string       `json:"code"`
-	Detail    string       `json:"detail"`
-	Errors    []FieldError `json:"errors,omitempty"`
-	Exception *Exception   `json:"exception,omitempty"`
-	Exit      *Exit        `json:"exit,omitempty"`
+	// Code One of `ProblemCode`, or the code that the app's CommandError chose.
+	Code      string           `json:"code"`
+	Detail    string           `json:"detail"`
+	Errors    []FieldError     `json:"errors,omitempty"`
+	Exception *PythonException `json:"exception,omitempty"`
+	Exit      *Exit            `json:"exit,omitempty"`
 
 	// Instance Path of the request.
 	Instance    string `json:"instance"`
@@ -611,6 +599,23 @@ type Progress struct {
 	Message  *string  `json:"message,omitempty"`
 }
 
+// PythonException defines model for PythonException.
+type PythonException struct {
+	// Code The code that the app's CommandError chose.
+	Code *string `json:"code,omitempty"`
+
+	// Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
+	// what the program said. The text of the problem names its value.
+	Limit   *Limit `json:"limit,omitempty"`
+	Message string `json:"message"`
+
+	// Traceback Only with `--debug`.
+	Traceback *string `json:"traceback,omitempty"`
+
+	// Type Qualified name of the Python class.
+	Type string `json:"type"`
+}
+
 // Queue defines model for Queue.
 type Queue struct {
 	Length       int64   `json:"length"`
@@ -634,8 +639,8 @@ type Reload struct {
 	Starting  *StartProgress `json:"starting,omitempty"`
 }
 
-// ReloadResponse defines model for ReloadResponse.
-type ReloadResponse struct {
+// ReloadReply defines model for ReloadReply.
+type ReloadReply struct {
 	// DurationMs Until the first worker was ready.
 	DurationMs float64 `json:"duration_ms"`
 
@@ -650,15 +655,15 @@ type ReloadResponse struct {
 	Rolling bool `json:"rolling"`
 }
 
+// RenewReply defines model for RenewReply.
+type RenewReply struct {
+	ExpiresAt time.Time `json:"expires_at"`
+	LeaseID   string    `json:"lease_id"`
+}
+
 // RenewRequest defines model for RenewRequest.
 type RenewRequest struct {
 	TTLMs *float64 `json:"ttl_ms,omitempty" validate:"omitnil,min=1,max=86400000"`
-}
-
-// RenewResponse defines model for RenewResponse.
-type RenewResponse struct {
-	ExpiresAt time.Time `json:"expires_at"`
-	LeaseID   string    `json:"lease_id"`
 }
 
 // Restarts Present after workers failed to start.
@@ -995,6 +1000,12 @@ type SessionIDPath = SessionID
 // WorkerID defines model for WorkerId.
 type WorkerID = int64
 
+// McpRefusalApplicationJSON A message of JSON-RPC 2.0 with `error`.
+type McpRefusalApplicationJSON = jsontext.Value
+
+// McpRefusalApplicationProblemPlusJSON defines model for McpRefusal.
+type McpRefusalApplicationProblemPlusJSON = Problem
+
 // RetryableProblem defines model for RetryableProblem.
 type RetryableProblem = Problem
 
@@ -1032,6 +1043,12 @@ type ExecuteParams struct {
 type GetReadyParams struct {
 	// MinIdle Also require this many idle workers.
 	MinIdle *int64 `form:"min_idle,omitempty" json:"min_idle,omitempty"`
+}
+
+// McpParams defines parameters for Mcp.
+type McpParams struct {
+	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
+	RequestTimeoutMs *RequestTimeoutMs `json:"Request-Timeout-Ms,omitempty"`
 }
 
 // ListWorkersParams defines parameters for ListWorkers.
@@ -1080,6 +1097,8 @@ type ServerInterface interface {
 	GetLive(w http.ResponseWriter, r *http.Request) error
 	// GetReady is GET /health/ready: Should a load balancer send traffic here?
 	GetReady(w http.ResponseWriter, r *http.Request, params GetReadyParams) error
+	// Mcp is POST /mcp: The commands as tools of the Model Context Protocol
+	Mcp(w http.ResponseWriter, r *http.Request, params McpParams) error
 	// GetMetrics is GET /metrics: Prometheus metrics
 	GetMetrics(w http.ResponseWriter, r *http.Request) error
 	// GetOpenapi30JSON is GET /openapi-3.0.json: The same for tools that know OpenAPI 3.0
@@ -1361,6 +1380,24 @@ func (o Routes) getReady(w http.ResponseWriter, r *http.Request) error {
 	return o.Handler.GetReady(w, r, params)
 }
 
+func (o Routes) mcp(w http.ResponseWriter, r *http.Request) error {
+	var params McpParams
+	if sent := r.Header.Get("Request-Timeout-Ms"); sent != "" {
+		var value RequestTimeoutMs
+		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", sent, &value,
+			runtime.BindStyledParameterOptions{
+				ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "number", Format: "double",
+			}); err != nil {
+			return &ParamError{In: "header", Name: "Request-Timeout-Ms", Type: "number", Err: err}
+		}
+		if err := o.CheckParam("header", "Request-Timeout-Ms", value, "gt=0,max=86400000"); err != nil {
+			return err
+		}
+		params.RequestTimeoutMs = &value
+	}
+	return o.Handler.Mcp(w, r, params)
+}
+
 func (o Routes) endSession(w http.ResponseWriter, r *http.Request) error {
 	var sessionID SessionIDPath
 	if err := runtime.BindStyledParameterWithOptions("simple", "session_id", chi.URLParam(r, "session_id"), &sessionID,
@@ -1466,6 +1503,7 @@ func (o Routes) Register(r chi.Router) {
 	r.Method("GET", "/health", o.adapt(o.Handler.GetHealth))
 	r.Method("GET", "/health/live", o.adapt(o.Handler.GetLive))
 	r.Method("GET", "/health/ready", o.adapt(o.getReady))
+	r.Method("POST", "/mcp", o.adapt(o.mcp))
 	r.Method("GET", "/metrics", o.adapt(o.Handler.GetMetrics))
 	r.Method("GET", "/openapi-3.0.json", o.adapt(o.Handler.GetOpenapi30JSON))
 	r.Method("GET", "/openapi.json", o.adapt(o.Handler.GetOpenapiJSON))

@@ -19,10 +19,12 @@ import (
 // binds returns, by operation id, how the body of each operation is bound.
 func binds() map[string]func(*binder, *http.Request) error {
 	return map[string]func(*binder, *http.Request) error{
-		"checkout":   bindOnly[api.CheckoutRequest],
-		"renewLease": bindOnly[api.RenewRequest],
-		"execute":    bindOnly[api.ExecuteRequest],
-		"broadcast":  bindOnly[api.BroadcastRequest],
+		"checkout":    bindOnly[api.CheckoutRequest],
+		"renewLease":  bindOnly[api.RenewRequest],
+		"execute":     bindOnly[api.ExecuteRequest],
+		"broadcast":   bindOnly[api.BroadcastRequest],
+		"callCommand": func(b *binder, r *http.Request) error { _, err := bindArgs(b, r); return err },
+		"mcp":         func(b *binder, r *http.Request) error { _, err := bindMessage(b, r); return err },
 	}
 }
 

@@ -20,7 +20,7 @@ func (s *Server) Broadcast(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	out := api.BroadcastResponse{ID: info.ID, Command: info.Command, Kept: info.Kept, RequestID: x.requestID, Results: []api.BroadcastResult{}}
+	out := api.BroadcastReply{ID: info.ID, Command: info.Command, Kept: info.Kept, RequestID: x.requestID, Results: []api.BroadcastResult{}}
 	for _, result := range info.Results {
 		row := api.BroadcastResult{Worker: workerRef(result.Worker), Status: api.BroadcastResultStatus(result.Status), Result: result.Result, RunMs: some(milliseconds(result.Run))}
 		if result.Err != nil {

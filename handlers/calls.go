@@ -107,7 +107,7 @@ func traceparent(r *http.Request) string {
 	return ""
 }
 
-// executeRest is api.ExecuteResponse without the result, which goes in front as the bytes that Python wrote.
+// executeRest is api.ExecuteReply without the result, which goes in front as the bytes that Python wrote.
 type executeRest struct {
 	RequestID string          `json:"request_id"`
 	Worker    api.WorkerRef   `json:"worker"`

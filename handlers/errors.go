@@ -69,6 +69,7 @@ var titles = map[api.ProblemCode]string{
 	api.ProblemCodeExecutionNotFound:    "There is no such call under way",
 	api.ProblemCodeNotStreamable:        "The command yields no items",
 	api.ProblemCodeCancelled:            "The call was cancelled",
+	api.ProblemCodeForbidden:            "The request is not allowed",
 	api.ProblemCodeMethodNotAllowed:     "The method is not allowed",
 	api.ProblemCodePayloadTooLarge:      "The request is too large",
 	api.ProblemCodeUnsupportedMediaType: "The media type is not supported",
@@ -273,7 +274,7 @@ func (s *Server) commandProblem(command string, failed *poolsvc.CommandError) *a
 	}
 	p := newProblem(http.StatusUnprocessableEntity, api.ProblemCodeCommandFailed, fmt.Sprintf("%s: %s", command, failed.Error()))
 	p.Started = true
-	p.Exception = &api.Exception{Type: failed.Type, Message: failed.Message, Code: some(failed.Code), Limit: some(api.Limit(failed.Limit))}
+	p.Exception = &api.PythonException{Type: failed.Type, Message: failed.Message, Code: some(failed.Code), Limit: some(api.Limit(failed.Limit))}
 	if failed.Hint != "" {
 		p.Detail += "; " + failed.Hint
 	}

@@ -31,7 +31,7 @@ func (s *Server) CancelExecution(w http.ResponseWriter, r *http.Request, id api.
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, api.CancelResponse{RequestID: id, Step: api.CancelStep(step)})
+	return reply(w, http.StatusOK, api.CancelReply{RequestID: id, Step: api.CancelStep(step)})
 }
 
 func execution(info poolsvc.ExecutionInfo) api.Execution {

@@ -28,8 +28,8 @@ func (s *Server) Checkout(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Location", "/checkout/"+lease.ID)
-	return reply(w, http.StatusCreated, api.CheckoutResponse{
-		LeaseID: lease.ID, Type: api.CheckoutResponseType(req.Type), Worker: workerRef(lease.Worker), Session: sessionRef(lease.Session),
+	return reply(w, http.StatusCreated, api.CheckoutReply{
+		LeaseID: lease.ID, Type: api.CheckoutReplyType(req.Type), Worker: workerRef(lease.Worker), Session: sessionRef(lease.Session),
 		ExpiresAt: lease.ExpiresAt.UTC(), WaitedMs: milliseconds(lease.Waited),
 	})
 }
@@ -58,7 +58,7 @@ func (s *Server) RenewLease(w http.ResponseWriter, r *http.Request, id api.Lease
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, api.RenewResponse{LeaseID: id, ExpiresAt: expires.UTC()})
+	return reply(w, http.StatusOK, api.RenewReply{LeaseID: id, ExpiresAt: expires.UTC()})
 }
 
 // ReleaseLease answers DELETE /checkout/{lease_id}.

@@ -13,7 +13,7 @@ func (s *Server) Reload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return reply(w, http.StatusOK, api.ReloadResponse{Generation: int64(result.Generation), Previous: int64(result.Previous),
+	return reply(w, http.StatusOK, api.ReloadReply{Generation: int64(result.Generation), Previous: int64(result.Previous),
 		Rolling: result.Remaining > 0, Remaining: int64(result.Remaining), DurationMs: milliseconds(result.Took)})
 }
 

@@ -169,7 +169,7 @@ func TestAPanicIsAnInternalProblem(t *testing.T) {
 	if !strings.Contains(log.String(), "divide by zero") || !strings.Contains(log.String(), "routes_test.go") || strings.Count(log.String(), id) < 2 {
 		t.Errorf("the log does not have the cause, the stack and the request id %s:\n%s", id, log.String())
 	}
-	if w := c.answer(t, "GET", "/openapi.json", ""); w.Code != http.StatusOK { // it goes on
+	if w := c.answer(t, "GET", "/openapi.yaml", ""); w.Code != http.StatusOK { // it goes on
 		t.Errorf("after it: %d %s", w.Code, w.Body)
 	}
 }

@@ -39,6 +39,10 @@ type Server struct {
 	landing   *landing
 	handler   http.Handler
 	writing   atomic.Int64 // replies that have begun and are not written yet
+
+	mcpWhole, mcpEvents http.Handler
+	mcpLists            mcpLists
+	mcpCalls            mcpCalls
 }
 
 var _ api.ServerInterface = (*Server)(nil)
@@ -66,6 +70,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, pool: cfg.Pool, log: cfg.Log, bind: newBinder(cfg.MaxBody), documents: documents{contract: contract, pool: cfg.Pool}, docs: docs, landing: landing,
 		metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
+	s.mcpWhole, s.mcpEvents = s.newMCP()
 	s.handler = s.routes()
 	return s, nil
 }

@@ -45,6 +45,15 @@ type Command struct {
 	// that they are JSON objects is checked.
 	ArgsSchema   jsontext.Value `json:"args_schema"`
 	ResultSchema jsontext.Value `json:"result_schema"`
+
+	Undescribed []Undescribed `json:"undescribed"` // the type hints that the schemas tell nothing of
+}
+
+// Undescribed is a type hint that JSON Schema cannot tell, or that cannot be read: what it stands for passes as it is.
+type Undescribed struct {
+	Parameter string `json:"parameter"` // empty for the result
+	Hint      string `json:"hint"`
+	Why       string `json:"why"` // empty if it is just not known
 }
 
 // The values of Command.Isolation. Others count as IsolationFresh, which is the safe one.

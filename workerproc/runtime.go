@@ -20,14 +20,24 @@ var runtimeFiles embed.FS
 // user's cache under a name made from its content, so that runs share it and Python keeps its bytecode there; where the
 // cache cannot be written it is a temporary directory, which cleanup removes.
 func runtimeDir() (dir string, cleanup func() error, err error) {
-	keep := func() error { return nil }
-	if cache, err := os.UserCacheDir(); err == nil {
-		dir := filepath.Join(cache, "charmer", "runtime-"+runtimeDigest())
-		if err := writeRuntime(dir); err == nil {
-			return dir, keep, nil
-		}
+	if dir, err := UnpackRuntime(); err == nil {
+		return dir, func() error { return nil }, nil
 	}
 	return temporaryRuntime(writeRuntime)
+}
+
+// UnpackRuntime puts the embedded Python runtime into the user's cache, unless it is there, and returns its directory: an
+// entry of PYTHONPATH with which `import charmer` works. Each version of the runtime has a directory of its own.
+func UnpackRuntime() (dir string, err error) {
+	cache, err := os.UserCacheDir()
+	if err == nil {
+		dir = filepath.Join(cache, "charmer", "runtime-"+runtimeDigest())
+		err = writeRuntime(dir)
+	}
+	if err != nil {
+		return "", fmt.Errorf("write the Python runtime: %w", err)
+	}
+	return dir, nil
 }
 
 // temporaryRuntime makes a directory for the runtime that cleanup removes, and has write fill it.

@@ -31,16 +31,16 @@ const (
 	CancelStepKilled    CancelStep = "killed"
 )
 
+// Defines values for CheckoutReplyType.
+const (
+	CheckoutReplyTypeAnonymous CheckoutReplyType = "anonymous"
+	CheckoutReplyTypeSession   CheckoutReplyType = "session"
+)
+
 // Defines values for CheckoutRequestType.
 const (
 	CheckoutRequestTypeAnonymous CheckoutRequestType = "anonymous"
 	CheckoutRequestTypeSession   CheckoutRequestType = "session"
-)
-
-// Defines values for CheckoutResponseType.
-const (
-	CheckoutResponseTypeAnonymous CheckoutResponseType = "anonymous"
-	CheckoutResponseTypeSession   CheckoutResponseType = "session"
 )
 
 // Defines values for CommandIsolation.
@@ -105,6 +105,7 @@ const (
 	ProblemCodeDraining             ProblemCode = "draining"
 	ProblemCodeExecutionNotFound    ProblemCode = "execution_not_found"
 	ProblemCodeExecutionTimeout     ProblemCode = "execution_timeout"
+	ProblemCodeForbidden            ProblemCode = "forbidden"
 	ProblemCodeInternal             ProblemCode = "internal"
 	ProblemCodeInvalidArgs          ProblemCode = "invalid_args"
 	ProblemCodeInvalidCheckoutType  ProblemCode = "invalid_checkout_type"
@@ -224,18 +225,8 @@ type BroadcastList struct {
 	Broadcasts []Broadcast `json:"broadcasts"`
 }
 
-// BroadcastRequest defines model for BroadcastRequest.
-type BroadcastRequest struct {
-	// Args Keyword arguments of the command. Default is none.
-	Args    json.RawMessage `json:"args,omitempty"`
-	Command string          `json:"command"`
-
-	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
-	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
-}
-
-// BroadcastResponse defines model for BroadcastResponse.
-type BroadcastResponse struct {
+// BroadcastReply defines model for BroadcastReply.
+type BroadcastReply struct {
 	Command string `json:"command"`
 	ID      string `json:"id"`
 
@@ -245,6 +236,16 @@ type BroadcastResponse struct {
 
 	// Results By worker; those that have died are left out.
 	Results []BroadcastResult `json:"results"`
+}
+
+// BroadcastRequest defines model for BroadcastRequest.
+type BroadcastRequest struct {
+	// Args Keyword arguments of the command. Default is none.
+	Args    json.RawMessage `json:"args,omitempty"`
+	Command string          `json:"command"`
+
+	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
+	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
 }
 
 // BroadcastResult defines model for BroadcastResult.
@@ -261,8 +262,8 @@ type BroadcastResult struct {
 // BroadcastResultStatus defines model for BroadcastResult.Status.
 type BroadcastResultStatus string
 
-// CancelResponse defines model for CancelResponse.
-type CancelResponse struct {
+// CancelReply defines model for CancelReply.
+type CancelReply struct {
 	RequestID string `json:"request_id"`
 
 	// Step How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
@@ -273,6 +274,19 @@ type CancelResponse struct {
 // CancelStep How a call came to its early end: it was still waiting; Python gave it up; it went on for longer than the grace, or could not be asked, and was killed with its
 // worker; it had its own answer all the same.
 type CancelStep string
+
+// CheckoutReply defines model for CheckoutReply.
+type CheckoutReply struct {
+	ExpiresAt time.Time         `json:"expires_at"`
+	LeaseID   string            `json:"lease_id"`
+	Session   *SessionRef       `json:"session,omitempty"`
+	Type      CheckoutReplyType `json:"type"`
+	WaitedMs  float64           `json:"waited_ms"`
+	Worker    WorkerRef         `json:"worker"`
+}
+
+// CheckoutReplyType defines model for CheckoutReply.Type.
+type CheckoutReplyType string
 
 // CheckoutRequest defines model for CheckoutRequest.
 type CheckoutRequest struct {
@@ -288,19 +302,6 @@ type CheckoutRequest struct {
 
 // CheckoutRequestType defines model for CheckoutRequest.Type.
 type CheckoutRequestType string
-
-// CheckoutResponse defines model for CheckoutResponse.
-type CheckoutResponse struct {
-	ExpiresAt time.Time            `json:"expires_at"`
-	LeaseID   string               `json:"lease_id"`
-	Session   *SessionRef          `json:"session,omitempty"`
-	Type      CheckoutResponseType `json:"type"`
-	WaitedMs  float64              `json:"waited_ms"`
-	Worker    WorkerRef            `json:"worker"`
-}
-
-// CheckoutResponseType defines model for CheckoutResponse.Type.
-type CheckoutResponseType string
 
 // Command defines model for Command.
 type Command struct {
@@ -356,21 +357,15 @@ type EndedWorker struct {
 	PID        int64  `json:"pid"`
 }
 
-// Exception defines model for Exception.
-type Exception struct {
-	// Code The code that the app's CommandError chose.
-	Code *string `json:"code,omitempty"`
+// ExecuteReply defines model for ExecuteReply.
+type ExecuteReply struct {
+	RequestID string `json:"request_id"`
 
-	// Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
-	// what the program said. The text of the problem names its value.
-	Limit   *Limit `json:"limit,omitempty"`
-	Message string `json:"message"`
-
-	// Traceback Only with `--debug`.
-	Traceback *string `json:"traceback,omitempty"`
-
-	// Type Qualified name of the Python class.
-	Type string `json:"type"`
+	// Result What the command returned, any JSON value.
+	Result  json.RawMessage `json:"result"`
+	Session *SessionRef     `json:"session,omitempty"`
+	Timing  Timing          `json:"timing"`
+	Worker  WorkerRef       `json:"worker"`
 }
 
 // ExecuteRequest defines model for ExecuteRequest.
@@ -393,17 +388,6 @@ type ExecuteRequest struct {
 
 	// TimeoutMs Bounds wait and run together. Default is the command's own timeout, else the service's.
 	TimeoutMs *float64 `json:"timeout_ms,omitempty"`
-}
-
-// ExecuteResponse defines model for ExecuteResponse.
-type ExecuteResponse struct {
-	RequestID string `json:"request_id"`
-
-	// Result What the command returned, any JSON value.
-	Result  json.RawMessage `json:"result"`
-	Session *SessionRef     `json:"session,omitempty"`
-	Timing  Timing          `json:"timing"`
-	Worker  WorkerRef       `json:"worker"`
 }
 
 // Execution defines model for Execution.
@@ -548,6 +532,9 @@ type Live struct {
 	UptimeMs float64 `json:"uptime_ms"`
 }
 
+// McpMessage A message of JSON-RPC 2.0, as the Model Context Protocol has them.
+type McpMessage = json.RawMessage
+
 // OnDisconnect `cancel`, the default, ends the call when its client leaves; `finish` lets it wait and run on.
 type OnDisconnect string
 
@@ -564,11 +551,12 @@ type Parameter struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	Code      string       `json:"code"`
-	Detail    string       `json:"detail"`
-	Errors    []FieldError `json:"errors,omitempty"`
-	Exception *Exception   `json:"exception,omitempty"`
-	Exit      *Exit        `json:"exit,omitempty"`
+	// Code One of `ProblemCode`, or the code that the app's CommandError chose.
+	Code      string           `json:"code"`
+	Detail    string           `json:"detail"`
+	Errors    []FieldError     `json:"errors,omitempty"`
+	Exception *PythonException `json:"exception,omitempty"`
+	Exit      *Exit            `json:"exit,omitempty"`
 
 	// Instance Path of the request.
 	Instance    string `json:"instance"`
@@ -616,6 +604,23 @@ type Progress struct {
 	Message  *string  `json:"message,omitempty"`
 }
 
+// PythonException defines model for PythonException.
+type PythonException struct {
+	// Code The code that the app's CommandError chose.
+	Code *string `json:"code,omitempty"`
+
+	// Limit A limit of the worker (`--limit-memory` and so on) that is why, or may be: `cpu` is certain, the others are concluded from
+	// what the program said. The text of the problem names its value.
+	Limit   *Limit `json:"limit,omitempty"`
+	Message string `json:"message"`
+
+	// Traceback Only with `--debug`.
+	Traceback *string `json:"traceback,omitempty"`
+
+	// Type Qualified name of the Python class.
+	Type string `json:"type"`
+}
+
 // Queue defines model for Queue.
 type Queue struct {
 	Length       int64   `json:"length"`
@@ -639,8 +644,8 @@ type Reload struct {
 	Starting  *StartProgress `json:"starting,omitempty"`
 }
 
-// ReloadResponse defines model for ReloadResponse.
-type ReloadResponse struct {
+// ReloadReply defines model for ReloadReply.
+type ReloadReply struct {
 	// DurationMs Until the first worker was ready.
 	DurationMs float64 `json:"duration_ms"`
 
@@ -655,15 +660,15 @@ type ReloadResponse struct {
 	Rolling bool `json:"rolling"`
 }
 
+// RenewReply defines model for RenewReply.
+type RenewReply struct {
+	ExpiresAt time.Time `json:"expires_at"`
+	LeaseID   string    `json:"lease_id"`
+}
+
 // RenewRequest defines model for RenewRequest.
 type RenewRequest struct {
 	TTLMs *float64 `json:"ttl_ms,omitempty"`
-}
-
-// RenewResponse defines model for RenewResponse.
-type RenewResponse struct {
-	ExpiresAt time.Time `json:"expires_at"`
-	LeaseID   string    `json:"lease_id"`
 }
 
 // Restarts Present after workers failed to start.
@@ -1000,6 +1005,12 @@ type SessionIDPath = SessionID
 // WorkerID defines model for WorkerId.
 type WorkerID = int64
 
+// McpRefusalApplicationJSON A message of JSON-RPC 2.0 with `error`.
+type McpRefusalApplicationJSON = json.RawMessage
+
+// McpRefusalApplicationProblemPlusJSON defines model for McpRefusal.
+type McpRefusalApplicationProblemPlusJSON = Problem
+
 // RetryableProblem defines model for RetryableProblem.
 type RetryableProblem = Problem
 
@@ -1039,6 +1050,12 @@ type GetReadyParams struct {
 	MinIdle *int64 `form:"min_idle,omitempty" json:"min_idle,omitempty"`
 }
 
+// McpParams defines parameters for Mcp.
+type McpParams struct {
+	// RequestTimeoutMs Like `timeout_ms`; the shorter one counts. It also shortens the command's own and the service's timeout, and cannot extend them.
+	RequestTimeoutMs *RequestTimeoutMs `json:"Request-Timeout-Ms,omitempty"`
+}
+
 // ListWorkersParams defines parameters for ListWorkers.
 type ListWorkersParams struct {
 	// Usage Also measure `usage`. The kernel takes from a tenth of a millisecond to some milliseconds for each worker, more
@@ -1060,6 +1077,9 @@ type CallCommandJSONRequestBody = Arguments
 
 // ExecuteJSONRequestBody defines body for Execute for application/json ContentType.
 type ExecuteJSONRequestBody = ExecuteRequest
+
+// McpJSONRequestBody defines body for Mcp for application/json ContentType.
+type McpJSONRequestBody = McpMessage
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1346,6 +1366,40 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /health/ready (the `GetReady` operationId).
 	GetReady(ctx context.Context, params *GetReadyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// McpWithBody The commands as tools of the Model Context Protocol
+	//
+	// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+	// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+	// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+	// the answer has in `charmer/call` what `/execute` tells beside the result.
+	//
+	// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+	// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+	// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+	// What the page of another origin has a browser send is refused with 403.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /mcp (the `Mcp` operationId).
+	McpWithBody(ctx context.Context, params *McpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Mcp The commands as tools of the Model Context Protocol
+	//
+	// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+	// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+	// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+	// the answer has in `charmer/call` what `/execute` tells beside the result.
+	//
+	// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+	// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+	// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+	// What the page of another origin has a browser send is refused with 403.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /mcp (the `Mcp` operationId).
+	Mcp(ctx context.Context, params *McpParams, body McpJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetMetrics Prometheus metrics
 	//
@@ -1869,6 +1923,60 @@ func (c *Client) GetLive(ctx context.Context, reqEditors ...RequestEditorFn) (*h
 // Corresponds with GET /health/ready (the `GetReady` operationId).
 func (c *Client) GetReady(ctx context.Context, params *GetReadyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetReadyRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// McpWithBody The commands as tools of the Model Context Protocol
+//
+// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+// the answer has in `charmer/call` what `/execute` tells beside the result.
+//
+// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+// What the page of another origin has a browser send is refused with 403.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /mcp (the `Mcp` operationId).
+func (c *Client) McpWithBody(ctx context.Context, params *McpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMcpRequestWithBody(c.Server, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Mcp The commands as tools of the Model Context Protocol
+//
+// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+// the answer has in `charmer/call` what `/execute` tells beside the result.
+//
+// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+// What the page of another origin has a browser send is refused with 403.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /mcp (the `Mcp` operationId).
+func (c *Client) Mcp(ctx context.Context, params *McpParams, body McpJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewMcpRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2842,6 +2950,61 @@ func NewGetReadyRequest(server string, params *GetReadyParams) (*http.Request, e
 	return req, nil
 }
 
+// NewMcpRequest calls the generic Mcp builder with application/json body
+func NewMcpRequest(server string, params *McpParams, body McpJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewMcpRequestWithBody(server, params, "application/json", bodyReader)
+}
+
+// NewMcpRequestWithBody constructs an http.Request for the Mcp method, with any body, and a specified content type
+func NewMcpRequestWithBody(server string, params *McpParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/mcp")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.RequestTimeoutMs != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Request-Timeout-Ms", *params.RequestTimeoutMs, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "number", Format: "double"})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Request-Timeout-Ms", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
 // NewGetMetricsRequest constructs an http.Request for the GetMetrics method
 func NewGetMetricsRequest(server string) (*http.Request, error) {
 	var err error
@@ -3307,7 +3470,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET / (the `GetIndex` operationId).
-	GetIndexWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetIndexReply, error)
+	GetIndexWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetIndexResponse, error)
 
 	// BroadcastWithBodyWithResponse Run a command in every worker, and in each one that starts later
 	//
@@ -3319,7 +3482,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /broadcast (the `Broadcast` operationId).
-	BroadcastWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastReply, error)
+	BroadcastWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastResponse, error)
 
 	// BroadcastWithResponse Run a command in every worker, and in each one that starts later
 	//
@@ -3331,14 +3494,14 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /broadcast (the `Broadcast` operationId).
-	BroadcastWithResponse(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastReply, error)
+	BroadcastWithResponse(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastResponse, error)
 
 	// ListBroadcastsWithResponse List what workers run when they start
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /broadcasts (the `ListBroadcasts` operationId).
-	ListBroadcastsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListBroadcastsReply, error)
+	ListBroadcastsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListBroadcastsResponse, error)
 
 	// RemoveBroadcastWithResponse Have workers that start run a broadcast no more
 	//
@@ -3347,7 +3510,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /broadcasts/{broadcast_id} (the `RemoveBroadcast` operationId).
-	RemoveBroadcastWithResponse(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*RemoveBroadcastReply, error)
+	RemoveBroadcastWithResponse(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*RemoveBroadcastResponse, error)
 
 	// CheckoutWithBodyWithResponse Lease a worker, or open or attach to a session
 	//
@@ -3359,7 +3522,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /checkout (the `Checkout` operationId).
-	CheckoutWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckoutReply, error)
+	CheckoutWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckoutResponse, error)
 
 	// CheckoutWithResponse Lease a worker, or open or attach to a session
 	//
@@ -3371,7 +3534,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /checkout (the `Checkout` operationId).
-	CheckoutWithResponse(ctx context.Context, body CheckoutJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckoutReply, error)
+	CheckoutWithResponse(ctx context.Context, body CheckoutJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckoutResponse, error)
 
 	// ReleaseLeaseWithResponse Give a lease back
 	//
@@ -3380,7 +3543,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /checkout/{lease_id} (the `ReleaseLease` operationId).
-	ReleaseLeaseWithResponse(ctx context.Context, leaseID LeaseID, reqEditors ...RequestEditorFn) (*ReleaseLeaseReply, error)
+	ReleaseLeaseWithResponse(ctx context.Context, leaseID LeaseID, reqEditors ...RequestEditorFn) (*ReleaseLeaseResponse, error)
 
 	// RenewLeaseWithBodyWithResponse Extend a lease
 	//
@@ -3389,7 +3552,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /checkout/{lease_id}/renew (the `RenewLease` operationId).
-	RenewLeaseWithBodyWithResponse(ctx context.Context, leaseID LeaseID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewLeaseReply, error)
+	RenewLeaseWithBodyWithResponse(ctx context.Context, leaseID LeaseID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewLeaseResponse, error)
 
 	// RenewLeaseWithResponse Extend a lease
 	//
@@ -3398,21 +3561,21 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /checkout/{lease_id}/renew (the `RenewLease` operationId).
-	RenewLeaseWithResponse(ctx context.Context, leaseID LeaseID, body RenewLeaseJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewLeaseReply, error)
+	RenewLeaseWithResponse(ctx context.Context, leaseID LeaseID, body RenewLeaseJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewLeaseResponse, error)
 
 	// ListCommandsWithResponse List the commands of the app
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /commands (the `ListCommands` operationId).
-	ListCommandsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCommandsReply, error)
+	ListCommandsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCommandsResponse, error)
 
 	// GetCommandWithResponse Look at one command
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /commands/{command} (the `GetCommand` operationId).
-	GetCommandWithResponse(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*GetCommandReply, error)
+	GetCommandWithResponse(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*GetCommandResponse, error)
 
 	// CallCommandWithBodyWithResponse Run a command, with its arguments as the body and its result as the reply
 	//
@@ -3423,7 +3586,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
-	CallCommandWithBodyWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallCommandReply, error)
+	CallCommandWithBodyWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallCommandResponse, error)
 
 	// CallCommandWithResponse Run a command, with its arguments as the body and its result as the reply
 	//
@@ -3434,7 +3597,7 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /commands/{command} (the `CallCommand` operationId).
-	CallCommandWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CallCommandReply, error)
+	CallCommandWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CallCommandResponse, error)
 
 	// GetDocsWithResponse This document as a page on which the operations can be tried
 	//
@@ -3444,7 +3607,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /docs (the `GetDocs` operationId).
-	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsReply, error)
+	GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error)
 
 	// ExecuteWithBodyWithResponse Run a command
 	//
@@ -3465,7 +3628,7 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /execute (the `Execute` operationId).
-	ExecuteWithBodyWithResponse(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteReply, error)
+	ExecuteWithBodyWithResponse(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteResponse, error)
 
 	// ExecuteWithResponse Run a command
 	//
@@ -3486,14 +3649,14 @@ type ClientWithResponsesInterface interface {
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /execute (the `Execute` operationId).
-	ExecuteWithResponse(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteReply, error)
+	ExecuteWithResponse(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteResponse, error)
 
 	// ListExecutionsWithResponse List the calls that have no answer yet
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /executions (the `ListExecutions` operationId).
-	ListExecutionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListExecutionsReply, error)
+	ListExecutionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListExecutionsResponse, error)
 
 	// CancelExecutionWithResponse Cancel a call
 	//
@@ -3503,14 +3666,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /executions/{request_id} (the `CancelExecution` operationId).
-	CancelExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*CancelExecutionReply, error)
+	CancelExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*CancelExecutionResponse, error)
 
 	// GetExecutionWithResponse Look at a call that has no answer yet
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /executions/{request_id} (the `GetExecution` operationId).
-	GetExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*GetExecutionReply, error)
+	GetExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*GetExecutionResponse, error)
 
 	// GetHealthWithResponse State, counts and reasons
 	//
@@ -3519,14 +3682,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /health (the `GetHealth` operationId).
-	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthReply, error)
+	GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error)
 
 	// GetLiveWithResponse Does the supervisor tick?
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /health/live (the `GetLive` operationId).
-	GetLiveWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLiveReply, error)
+	GetLiveWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLiveResponse, error)
 
 	// GetReadyWithResponse Should a load balancer send traffic here?
 	//
@@ -3535,14 +3698,48 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /health/ready (the `GetReady` operationId).
-	GetReadyWithResponse(ctx context.Context, params *GetReadyParams, reqEditors ...RequestEditorFn) (*GetReadyReply, error)
+	GetReadyWithResponse(ctx context.Context, params *GetReadyParams, reqEditors ...RequestEditorFn) (*GetReadyResponse, error)
+
+	// McpWithBodyWithResponse The commands as tools of the Model Context Protocol
+	//
+	// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+	// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+	// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+	// the answer has in `charmer/call` what `/execute` tells beside the result.
+	//
+	// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+	// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+	// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+	// What the page of another origin has a browser send is refused with 403.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /mcp (the `Mcp` operationId).
+	McpWithBodyWithResponse(ctx context.Context, params *McpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*McpResponse, error)
+
+	// McpWithResponse The commands as tools of the Model Context Protocol
+	//
+	// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+	// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+	// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+	// the answer has in `charmer/call` what `/execute` tells beside the result.
+	//
+	// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+	// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+	// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+	// What the page of another origin has a browser send is refused with 403.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /mcp (the `Mcp` operationId).
+	McpWithResponse(ctx context.Context, params *McpParams, body McpJSONRequestBody, reqEditors ...RequestEditorFn) (*McpResponse, error)
 
 	// GetMetricsWithResponse Prometheus metrics
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /metrics (the `GetMetrics` operationId).
-	GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsReply, error)
+	GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsResponse, error)
 
 	// GetOpenapi30JSONWithResponse The same for tools that know OpenAPI 3.0
 	//
@@ -3551,7 +3748,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi-3.0.json (the `GetOpenapi30JSON` operationId).
-	GetOpenapi30JSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapi30JSONReply, error)
+	GetOpenapi30JSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapi30JSONResponse, error)
 
 	// GetOpenapiJSONWithResponse This document as JSON, with the commands of the app
 	//
@@ -3561,14 +3758,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-	GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONReply, error)
+	GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error)
 
 	// GetOpenapiYAMLWithResponse This document
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /openapi.yaml (the `GetOpenapiYAML` operationId).
-	GetOpenapiYAMLWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYAMLReply, error)
+	GetOpenapiYAMLWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYAMLResponse, error)
 
 	// ReloadWithResponse Run the app's code as it is now
 	//
@@ -3580,14 +3777,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /reload (the `Reload` operationId).
-	ReloadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReloadReply, error)
+	ReloadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReloadResponse, error)
 
 	// ListSessionsWithResponse List the sessions
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /sessions (the `ListSessions` operationId).
-	ListSessionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSessionsReply, error)
+	ListSessionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSessionsResponse, error)
 
 	// EndSessionWithResponse End a session
 	//
@@ -3597,35 +3794,35 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /sessions/{session_id} (the `EndSession` operationId).
-	EndSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*EndSessionReply, error)
+	EndSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*EndSessionResponse, error)
 
 	// GetSessionWithResponse Look at one session
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /sessions/{session_id} (the `GetSession` operationId).
-	GetSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*GetSessionReply, error)
+	GetSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*GetSessionResponse, error)
 
 	// GetStatsWithResponse One consistent snapshot of the pool's numbers
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /stats (the `GetStats` operationId).
-	GetStatsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatsReply, error)
+	GetStatsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatsResponse, error)
 
 	// ListWorkersWithResponse List the workers and what each does now
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /workers (the `ListWorkers` operationId).
-	ListWorkersWithResponse(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*ListWorkersReply, error)
+	ListWorkersWithResponse(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*ListWorkersResponse, error)
 
 	// GetWorkerWithResponse Look at one worker
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /workers/{worker_id} (the `GetWorker` operationId).
-	GetWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerReply, error)
+	GetWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerResponse, error)
 
 	// RecycleWorkerWithResponse Replace a worker
 	//
@@ -3634,7 +3831,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /workers/{worker_id}/recycle (the `RecycleWorker` operationId).
-	RecycleWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*RecycleWorkerReply, error)
+	RecycleWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*RecycleWorkerResponse, error)
 
 	// GetWorkerStackWithResponse Where the threads of a worker are now
 	//
@@ -3650,26 +3847,26 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
-	GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackReply, error)
+	GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackResponse, error)
 }
 
-// GetIndexReply200Headers the declared response headers of an HTTP 200 response for GetIndex
-type GetIndexReply200Headers struct {
+// GetIndexResponse200Headers the declared response headers of an HTTP 200 response for GetIndex
+type GetIndexResponse200Headers struct {
 	Vary       *string
 	XRequestID *string
 }
 
-// GetIndexReply500Headers the declared response headers of an HTTP 500 response for GetIndex
-type GetIndexReply500Headers struct {
+// GetIndexResponse500Headers the declared response headers of an HTTP 500 response for GetIndex
+type GetIndexResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetIndexReplyDefaultHeaders the declared response headers of an HTTP default response for GetIndex
-type GetIndexReplyDefaultHeaders struct {
+// GetIndexResponseDefaultHeaders the declared response headers of an HTTP default response for GetIndex
+type GetIndexResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetIndexReply struct {
+type GetIndexResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -3679,15 +3876,15 @@ type GetIndexReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetIndexReply200Headers
+	Headers200 *GetIndexResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetIndexReply500Headers
+	Headers500 *GetIndexResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetIndexReplyDefaultHeaders
+	HeadersDefault *GetIndexResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetIndexReply) Status() string {
+func (r GetIndexResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -3695,59 +3892,59 @@ func (r GetIndexReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetIndexReply) StatusCode() int {
+func (r GetIndexResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// BroadcastReply200Headers the declared response headers of an HTTP 200 response for Broadcast
-type BroadcastReply200Headers struct {
+// BroadcastResponse200Headers the declared response headers of an HTTP 200 response for Broadcast
+type BroadcastResponse200Headers struct {
 	XRequestID *string
 }
 
-// BroadcastReply400Headers the declared response headers of an HTTP 400 response for Broadcast
-type BroadcastReply400Headers struct {
+// BroadcastResponse400Headers the declared response headers of an HTTP 400 response for Broadcast
+type BroadcastResponse400Headers struct {
 	XRequestID *string
 }
 
-// BroadcastReply404Headers the declared response headers of an HTTP 404 response for Broadcast
-type BroadcastReply404Headers struct {
+// BroadcastResponse404Headers the declared response headers of an HTTP 404 response for Broadcast
+type BroadcastResponse404Headers struct {
 	XRequestID *string
 }
 
-// BroadcastReply413Headers the declared response headers of an HTTP 413 response for Broadcast
-type BroadcastReply413Headers struct {
+// BroadcastResponse413Headers the declared response headers of an HTTP 413 response for Broadcast
+type BroadcastResponse413Headers struct {
 	XRequestID *string
 }
 
-// BroadcastReply415Headers the declared response headers of an HTTP 415 response for Broadcast
-type BroadcastReply415Headers struct {
+// BroadcastResponse415Headers the declared response headers of an HTTP 415 response for Broadcast
+type BroadcastResponse415Headers struct {
 	XRequestID *string
 }
 
-// BroadcastReply500Headers the declared response headers of an HTTP 500 response for Broadcast
-type BroadcastReply500Headers struct {
+// BroadcastResponse500Headers the declared response headers of an HTTP 500 response for Broadcast
+type BroadcastResponse500Headers struct {
 	XRequestID *string
 }
 
-// BroadcastReply503Headers the declared response headers of an HTTP 503 response for Broadcast
-type BroadcastReply503Headers struct {
+// BroadcastResponse503Headers the declared response headers of an HTTP 503 response for Broadcast
+type BroadcastResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// BroadcastReplyDefaultHeaders the declared response headers of an HTTP default response for Broadcast
-type BroadcastReplyDefaultHeaders struct {
+// BroadcastResponseDefaultHeaders the declared response headers of an HTTP default response for Broadcast
+type BroadcastResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type BroadcastReply struct {
+type BroadcastResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *BroadcastResponse
+	JSON200 *BroadcastReply
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -3763,25 +3960,25 @@ type BroadcastReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *BroadcastReply200Headers
+	Headers200 *BroadcastResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *BroadcastReply400Headers
+	Headers400 *BroadcastResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *BroadcastReply404Headers
+	Headers404 *BroadcastResponse404Headers
 	// Headers413 the parsed response headers for an HTTP 413 response
-	Headers413 *BroadcastReply413Headers
+	Headers413 *BroadcastResponse413Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
-	Headers415 *BroadcastReply415Headers
+	Headers415 *BroadcastResponse415Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *BroadcastReply500Headers
+	Headers500 *BroadcastResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *BroadcastReply503Headers
+	Headers503 *BroadcastResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *BroadcastReplyDefaultHeaders
+	HeadersDefault *BroadcastResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r BroadcastReply) Status() string {
+func (r BroadcastResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -3789,29 +3986,29 @@ func (r BroadcastReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r BroadcastReply) StatusCode() int {
+func (r BroadcastResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ListBroadcastsReply200Headers the declared response headers of an HTTP 200 response for ListBroadcasts
-type ListBroadcastsReply200Headers struct {
+// ListBroadcastsResponse200Headers the declared response headers of an HTTP 200 response for ListBroadcasts
+type ListBroadcastsResponse200Headers struct {
 	XRequestID *string
 }
 
-// ListBroadcastsReply500Headers the declared response headers of an HTTP 500 response for ListBroadcasts
-type ListBroadcastsReply500Headers struct {
+// ListBroadcastsResponse500Headers the declared response headers of an HTTP 500 response for ListBroadcasts
+type ListBroadcastsResponse500Headers struct {
 	XRequestID *string
 }
 
-// ListBroadcastsReplyDefaultHeaders the declared response headers of an HTTP default response for ListBroadcasts
-type ListBroadcastsReplyDefaultHeaders struct {
+// ListBroadcastsResponseDefaultHeaders the declared response headers of an HTTP default response for ListBroadcasts
+type ListBroadcastsResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ListBroadcastsReply struct {
+type ListBroadcastsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -3821,15 +4018,15 @@ type ListBroadcastsReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListBroadcastsReply200Headers
+	Headers200 *ListBroadcastsResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ListBroadcastsReply500Headers
+	Headers500 *ListBroadcastsResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ListBroadcastsReplyDefaultHeaders
+	HeadersDefault *ListBroadcastsResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ListBroadcastsReply) Status() string {
+func (r ListBroadcastsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -3837,34 +4034,34 @@ func (r ListBroadcastsReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListBroadcastsReply) StatusCode() int {
+func (r ListBroadcastsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// RemoveBroadcastReply204Headers the declared response headers of an HTTP 204 response for RemoveBroadcast
-type RemoveBroadcastReply204Headers struct {
+// RemoveBroadcastResponse204Headers the declared response headers of an HTTP 204 response for RemoveBroadcast
+type RemoveBroadcastResponse204Headers struct {
 	XRequestID *string
 }
 
-// RemoveBroadcastReply404Headers the declared response headers of an HTTP 404 response for RemoveBroadcast
-type RemoveBroadcastReply404Headers struct {
+// RemoveBroadcastResponse404Headers the declared response headers of an HTTP 404 response for RemoveBroadcast
+type RemoveBroadcastResponse404Headers struct {
 	XRequestID *string
 }
 
-// RemoveBroadcastReply500Headers the declared response headers of an HTTP 500 response for RemoveBroadcast
-type RemoveBroadcastReply500Headers struct {
+// RemoveBroadcastResponse500Headers the declared response headers of an HTTP 500 response for RemoveBroadcast
+type RemoveBroadcastResponse500Headers struct {
 	XRequestID *string
 }
 
-// RemoveBroadcastReplyDefaultHeaders the declared response headers of an HTTP default response for RemoveBroadcast
-type RemoveBroadcastReplyDefaultHeaders struct {
+// RemoveBroadcastResponseDefaultHeaders the declared response headers of an HTTP default response for RemoveBroadcast
+type RemoveBroadcastResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type RemoveBroadcastReply struct {
+type RemoveBroadcastResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -3874,17 +4071,17 @@ type RemoveBroadcastReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers204 the parsed response headers for an HTTP 204 response
-	Headers204 *RemoveBroadcastReply204Headers
+	Headers204 *RemoveBroadcastResponse204Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *RemoveBroadcastReply404Headers
+	Headers404 *RemoveBroadcastResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *RemoveBroadcastReply500Headers
+	Headers500 *RemoveBroadcastResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *RemoveBroadcastReplyDefaultHeaders
+	HeadersDefault *RemoveBroadcastResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r RemoveBroadcastReply) Status() string {
+func (r RemoveBroadcastResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -3892,83 +4089,83 @@ func (r RemoveBroadcastReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r RemoveBroadcastReply) StatusCode() int {
+func (r RemoveBroadcastResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// CheckoutReply201Headers the declared response headers of an HTTP 201 response for Checkout
-type CheckoutReply201Headers struct {
+// CheckoutResponse201Headers the declared response headers of an HTTP 201 response for Checkout
+type CheckoutResponse201Headers struct {
 	Location   *string
 	XRequestID *string
 }
 
-// CheckoutReply400Headers the declared response headers of an HTTP 400 response for Checkout
-type CheckoutReply400Headers struct {
+// CheckoutResponse400Headers the declared response headers of an HTTP 400 response for Checkout
+type CheckoutResponse400Headers struct {
 	XRequestID *string
 }
 
-// CheckoutReply404Headers the declared response headers of an HTTP 404 response for Checkout
-type CheckoutReply404Headers struct {
+// CheckoutResponse404Headers the declared response headers of an HTTP 404 response for Checkout
+type CheckoutResponse404Headers struct {
 	XRequestID *string
 }
 
-// CheckoutReply409Headers the declared response headers of an HTTP 409 response for Checkout
-type CheckoutReply409Headers struct {
+// CheckoutResponse409Headers the declared response headers of an HTTP 409 response for Checkout
+type CheckoutResponse409Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CheckoutReply413Headers the declared response headers of an HTTP 413 response for Checkout
-type CheckoutReply413Headers struct {
+// CheckoutResponse413Headers the declared response headers of an HTTP 413 response for Checkout
+type CheckoutResponse413Headers struct {
 	XRequestID *string
 }
 
-// CheckoutReply415Headers the declared response headers of an HTTP 415 response for Checkout
-type CheckoutReply415Headers struct {
+// CheckoutResponse415Headers the declared response headers of an HTTP 415 response for Checkout
+type CheckoutResponse415Headers struct {
 	XRequestID *string
 }
 
-// CheckoutReply422Headers the declared response headers of an HTTP 422 response for Checkout
-type CheckoutReply422Headers struct {
+// CheckoutResponse422Headers the declared response headers of an HTTP 422 response for Checkout
+type CheckoutResponse422Headers struct {
 	XRequestID *string
 }
 
-// CheckoutReply500Headers the declared response headers of an HTTP 500 response for Checkout
-type CheckoutReply500Headers struct {
+// CheckoutResponse500Headers the declared response headers of an HTTP 500 response for Checkout
+type CheckoutResponse500Headers struct {
 	XRequestID *string
 }
 
-// CheckoutReply502Headers the declared response headers of an HTTP 502 response for Checkout
-type CheckoutReply502Headers struct {
+// CheckoutResponse502Headers the declared response headers of an HTTP 502 response for Checkout
+type CheckoutResponse502Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CheckoutReply503Headers the declared response headers of an HTTP 503 response for Checkout
-type CheckoutReply503Headers struct {
+// CheckoutResponse503Headers the declared response headers of an HTTP 503 response for Checkout
+type CheckoutResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CheckoutReply504Headers the declared response headers of an HTTP 504 response for Checkout
-type CheckoutReply504Headers struct {
+// CheckoutResponse504Headers the declared response headers of an HTTP 504 response for Checkout
+type CheckoutResponse504Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CheckoutReplyDefaultHeaders the declared response headers of an HTTP default response for Checkout
-type CheckoutReplyDefaultHeaders struct {
+// CheckoutResponseDefaultHeaders the declared response headers of an HTTP default response for Checkout
+type CheckoutResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type CheckoutReply struct {
+type CheckoutResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON201 the response for an HTTP 201 `application/json` response
-	JSON201 *CheckoutResponse
+	JSON201 *CheckoutReply
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -3992,33 +4189,33 @@ type CheckoutReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers201 the parsed response headers for an HTTP 201 response
-	Headers201 *CheckoutReply201Headers
+	Headers201 *CheckoutResponse201Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *CheckoutReply400Headers
+	Headers400 *CheckoutResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *CheckoutReply404Headers
+	Headers404 *CheckoutResponse404Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
-	Headers409 *CheckoutReply409Headers
+	Headers409 *CheckoutResponse409Headers
 	// Headers413 the parsed response headers for an HTTP 413 response
-	Headers413 *CheckoutReply413Headers
+	Headers413 *CheckoutResponse413Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
-	Headers415 *CheckoutReply415Headers
+	Headers415 *CheckoutResponse415Headers
 	// Headers422 the parsed response headers for an HTTP 422 response
-	Headers422 *CheckoutReply422Headers
+	Headers422 *CheckoutResponse422Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *CheckoutReply500Headers
+	Headers500 *CheckoutResponse500Headers
 	// Headers502 the parsed response headers for an HTTP 502 response
-	Headers502 *CheckoutReply502Headers
+	Headers502 *CheckoutResponse502Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CheckoutReply503Headers
+	Headers503 *CheckoutResponse503Headers
 	// Headers504 the parsed response headers for an HTTP 504 response
-	Headers504 *CheckoutReply504Headers
+	Headers504 *CheckoutResponse504Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *CheckoutReplyDefaultHeaders
+	HeadersDefault *CheckoutResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r CheckoutReply) Status() string {
+func (r CheckoutResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4026,39 +4223,39 @@ func (r CheckoutReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CheckoutReply) StatusCode() int {
+func (r CheckoutResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ReleaseLeaseReply204Headers the declared response headers of an HTTP 204 response for ReleaseLease
-type ReleaseLeaseReply204Headers struct {
+// ReleaseLeaseResponse204Headers the declared response headers of an HTTP 204 response for ReleaseLease
+type ReleaseLeaseResponse204Headers struct {
 	XRequestID *string
 }
 
-// ReleaseLeaseReply404Headers the declared response headers of an HTTP 404 response for ReleaseLease
-type ReleaseLeaseReply404Headers struct {
+// ReleaseLeaseResponse404Headers the declared response headers of an HTTP 404 response for ReleaseLease
+type ReleaseLeaseResponse404Headers struct {
 	XRequestID *string
 }
 
-// ReleaseLeaseReply410Headers the declared response headers of an HTTP 410 response for ReleaseLease
-type ReleaseLeaseReply410Headers struct {
+// ReleaseLeaseResponse410Headers the declared response headers of an HTTP 410 response for ReleaseLease
+type ReleaseLeaseResponse410Headers struct {
 	XRequestID *string
 }
 
-// ReleaseLeaseReply500Headers the declared response headers of an HTTP 500 response for ReleaseLease
-type ReleaseLeaseReply500Headers struct {
+// ReleaseLeaseResponse500Headers the declared response headers of an HTTP 500 response for ReleaseLease
+type ReleaseLeaseResponse500Headers struct {
 	XRequestID *string
 }
 
-// ReleaseLeaseReplyDefaultHeaders the declared response headers of an HTTP default response for ReleaseLease
-type ReleaseLeaseReplyDefaultHeaders struct {
+// ReleaseLeaseResponseDefaultHeaders the declared response headers of an HTTP default response for ReleaseLease
+type ReleaseLeaseResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ReleaseLeaseReply struct {
+type ReleaseLeaseResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -4070,19 +4267,19 @@ type ReleaseLeaseReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers204 the parsed response headers for an HTTP 204 response
-	Headers204 *ReleaseLeaseReply204Headers
+	Headers204 *ReleaseLeaseResponse204Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *ReleaseLeaseReply404Headers
+	Headers404 *ReleaseLeaseResponse404Headers
 	// Headers410 the parsed response headers for an HTTP 410 response
-	Headers410 *ReleaseLeaseReply410Headers
+	Headers410 *ReleaseLeaseResponse410Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ReleaseLeaseReply500Headers
+	Headers500 *ReleaseLeaseResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ReleaseLeaseReplyDefaultHeaders
+	HeadersDefault *ReleaseLeaseResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ReleaseLeaseReply) Status() string {
+func (r ReleaseLeaseResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4090,58 +4287,58 @@ func (r ReleaseLeaseReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ReleaseLeaseReply) StatusCode() int {
+func (r ReleaseLeaseResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// RenewLeaseReply200Headers the declared response headers of an HTTP 200 response for RenewLease
-type RenewLeaseReply200Headers struct {
+// RenewLeaseResponse200Headers the declared response headers of an HTTP 200 response for RenewLease
+type RenewLeaseResponse200Headers struct {
 	XRequestID *string
 }
 
-// RenewLeaseReply400Headers the declared response headers of an HTTP 400 response for RenewLease
-type RenewLeaseReply400Headers struct {
+// RenewLeaseResponse400Headers the declared response headers of an HTTP 400 response for RenewLease
+type RenewLeaseResponse400Headers struct {
 	XRequestID *string
 }
 
-// RenewLeaseReply404Headers the declared response headers of an HTTP 404 response for RenewLease
-type RenewLeaseReply404Headers struct {
+// RenewLeaseResponse404Headers the declared response headers of an HTTP 404 response for RenewLease
+type RenewLeaseResponse404Headers struct {
 	XRequestID *string
 }
 
-// RenewLeaseReply410Headers the declared response headers of an HTTP 410 response for RenewLease
-type RenewLeaseReply410Headers struct {
+// RenewLeaseResponse410Headers the declared response headers of an HTTP 410 response for RenewLease
+type RenewLeaseResponse410Headers struct {
 	XRequestID *string
 }
 
-// RenewLeaseReply413Headers the declared response headers of an HTTP 413 response for RenewLease
-type RenewLeaseReply413Headers struct {
+// RenewLeaseResponse413Headers the declared response headers of an HTTP 413 response for RenewLease
+type RenewLeaseResponse413Headers struct {
 	XRequestID *string
 }
 
-// RenewLeaseReply415Headers the declared response headers of an HTTP 415 response for RenewLease
-type RenewLeaseReply415Headers struct {
+// RenewLeaseResponse415Headers the declared response headers of an HTTP 415 response for RenewLease
+type RenewLeaseResponse415Headers struct {
 	XRequestID *string
 }
 
-// RenewLeaseReply500Headers the declared response headers of an HTTP 500 response for RenewLease
-type RenewLeaseReply500Headers struct {
+// RenewLeaseResponse500Headers the declared response headers of an HTTP 500 response for RenewLease
+type RenewLeaseResponse500Headers struct {
 	XRequestID *string
 }
 
-// RenewLeaseReplyDefaultHeaders the declared response headers of an HTTP default response for RenewLease
-type RenewLeaseReplyDefaultHeaders struct {
+// RenewLeaseResponseDefaultHeaders the declared response headers of an HTTP default response for RenewLease
+type RenewLeaseResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type RenewLeaseReply struct {
+type RenewLeaseResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *RenewResponse
+	JSON200 *RenewReply
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -4157,25 +4354,25 @@ type RenewLeaseReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *RenewLeaseReply200Headers
+	Headers200 *RenewLeaseResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *RenewLeaseReply400Headers
+	Headers400 *RenewLeaseResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *RenewLeaseReply404Headers
+	Headers404 *RenewLeaseResponse404Headers
 	// Headers410 the parsed response headers for an HTTP 410 response
-	Headers410 *RenewLeaseReply410Headers
+	Headers410 *RenewLeaseResponse410Headers
 	// Headers413 the parsed response headers for an HTTP 413 response
-	Headers413 *RenewLeaseReply413Headers
+	Headers413 *RenewLeaseResponse413Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
-	Headers415 *RenewLeaseReply415Headers
+	Headers415 *RenewLeaseResponse415Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *RenewLeaseReply500Headers
+	Headers500 *RenewLeaseResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *RenewLeaseReplyDefaultHeaders
+	HeadersDefault *RenewLeaseResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r RenewLeaseReply) Status() string {
+func (r RenewLeaseResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4183,35 +4380,35 @@ func (r RenewLeaseReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r RenewLeaseReply) StatusCode() int {
+func (r RenewLeaseResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ListCommandsReply200Headers the declared response headers of an HTTP 200 response for ListCommands
-type ListCommandsReply200Headers struct {
+// ListCommandsResponse200Headers the declared response headers of an HTTP 200 response for ListCommands
+type ListCommandsResponse200Headers struct {
 	XRequestID *string
 }
 
-// ListCommandsReply500Headers the declared response headers of an HTTP 500 response for ListCommands
-type ListCommandsReply500Headers struct {
+// ListCommandsResponse500Headers the declared response headers of an HTTP 500 response for ListCommands
+type ListCommandsResponse500Headers struct {
 	XRequestID *string
 }
 
-// ListCommandsReply503Headers the declared response headers of an HTTP 503 response for ListCommands
-type ListCommandsReply503Headers struct {
+// ListCommandsResponse503Headers the declared response headers of an HTTP 503 response for ListCommands
+type ListCommandsResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// ListCommandsReplyDefaultHeaders the declared response headers of an HTTP default response for ListCommands
-type ListCommandsReplyDefaultHeaders struct {
+// ListCommandsResponseDefaultHeaders the declared response headers of an HTTP default response for ListCommands
+type ListCommandsResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ListCommandsReply struct {
+type ListCommandsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4223,17 +4420,17 @@ type ListCommandsReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListCommandsReply200Headers
+	Headers200 *ListCommandsResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ListCommandsReply500Headers
+	Headers500 *ListCommandsResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ListCommandsReply503Headers
+	Headers503 *ListCommandsResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ListCommandsReplyDefaultHeaders
+	HeadersDefault *ListCommandsResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ListCommandsReply) Status() string {
+func (r ListCommandsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4241,45 +4438,45 @@ func (r ListCommandsReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListCommandsReply) StatusCode() int {
+func (r ListCommandsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetCommandReply200Headers the declared response headers of an HTTP 200 response for GetCommand
-type GetCommandReply200Headers struct {
+// GetCommandResponse200Headers the declared response headers of an HTTP 200 response for GetCommand
+type GetCommandResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetCommandReply400Headers the declared response headers of an HTTP 400 response for GetCommand
-type GetCommandReply400Headers struct {
+// GetCommandResponse400Headers the declared response headers of an HTTP 400 response for GetCommand
+type GetCommandResponse400Headers struct {
 	XRequestID *string
 }
 
-// GetCommandReply404Headers the declared response headers of an HTTP 404 response for GetCommand
-type GetCommandReply404Headers struct {
+// GetCommandResponse404Headers the declared response headers of an HTTP 404 response for GetCommand
+type GetCommandResponse404Headers struct {
 	XRequestID *string
 }
 
-// GetCommandReply500Headers the declared response headers of an HTTP 500 response for GetCommand
-type GetCommandReply500Headers struct {
+// GetCommandResponse500Headers the declared response headers of an HTTP 500 response for GetCommand
+type GetCommandResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetCommandReply503Headers the declared response headers of an HTTP 503 response for GetCommand
-type GetCommandReply503Headers struct {
+// GetCommandResponse503Headers the declared response headers of an HTTP 503 response for GetCommand
+type GetCommandResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// GetCommandReplyDefaultHeaders the declared response headers of an HTTP default response for GetCommand
-type GetCommandReplyDefaultHeaders struct {
+// GetCommandResponseDefaultHeaders the declared response headers of an HTTP default response for GetCommand
+type GetCommandResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetCommandReply struct {
+type GetCommandResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4295,21 +4492,21 @@ type GetCommandReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetCommandReply200Headers
+	Headers200 *GetCommandResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *GetCommandReply400Headers
+	Headers400 *GetCommandResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *GetCommandReply404Headers
+	Headers404 *GetCommandResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetCommandReply500Headers
+	Headers500 *GetCommandResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetCommandReply503Headers
+	Headers503 *GetCommandResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetCommandReplyDefaultHeaders
+	HeadersDefault *GetCommandResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetCommandReply) Status() string {
+func (r GetCommandResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4317,15 +4514,15 @@ func (r GetCommandReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetCommandReply) StatusCode() int {
+func (r GetCommandResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// CallCommandReply200Headers the declared response headers of an HTTP 200 response for CallCommand
-type CallCommandReply200Headers struct {
+// CallCommandResponse200Headers the declared response headers of an HTTP 200 response for CallCommand
+type CallCommandResponse200Headers struct {
 	CharmerGeneration *string
 	CharmerSession    *string
 	CharmerWorker     *string
@@ -4333,76 +4530,76 @@ type CallCommandReply200Headers struct {
 	XRequestID        *string
 }
 
-// CallCommandReply400Headers the declared response headers of an HTTP 400 response for CallCommand
-type CallCommandReply400Headers struct {
+// CallCommandResponse400Headers the declared response headers of an HTTP 400 response for CallCommand
+type CallCommandResponse400Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply404Headers the declared response headers of an HTTP 404 response for CallCommand
-type CallCommandReply404Headers struct {
+// CallCommandResponse404Headers the declared response headers of an HTTP 404 response for CallCommand
+type CallCommandResponse404Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply406Headers the declared response headers of an HTTP 406 response for CallCommand
-type CallCommandReply406Headers struct {
+// CallCommandResponse406Headers the declared response headers of an HTTP 406 response for CallCommand
+type CallCommandResponse406Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply409Headers the declared response headers of an HTTP 409 response for CallCommand
-type CallCommandReply409Headers struct {
+// CallCommandResponse409Headers the declared response headers of an HTTP 409 response for CallCommand
+type CallCommandResponse409Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CallCommandReply410Headers the declared response headers of an HTTP 410 response for CallCommand
-type CallCommandReply410Headers struct {
+// CallCommandResponse410Headers the declared response headers of an HTTP 410 response for CallCommand
+type CallCommandResponse410Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply413Headers the declared response headers of an HTTP 413 response for CallCommand
-type CallCommandReply413Headers struct {
+// CallCommandResponse413Headers the declared response headers of an HTTP 413 response for CallCommand
+type CallCommandResponse413Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply415Headers the declared response headers of an HTTP 415 response for CallCommand
-type CallCommandReply415Headers struct {
+// CallCommandResponse415Headers the declared response headers of an HTTP 415 response for CallCommand
+type CallCommandResponse415Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply422Headers the declared response headers of an HTTP 422 response for CallCommand
-type CallCommandReply422Headers struct {
+// CallCommandResponse422Headers the declared response headers of an HTTP 422 response for CallCommand
+type CallCommandResponse422Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply500Headers the declared response headers of an HTTP 500 response for CallCommand
-type CallCommandReply500Headers struct {
+// CallCommandResponse500Headers the declared response headers of an HTTP 500 response for CallCommand
+type CallCommandResponse500Headers struct {
 	XRequestID *string
 }
 
-// CallCommandReply502Headers the declared response headers of an HTTP 502 response for CallCommand
-type CallCommandReply502Headers struct {
+// CallCommandResponse502Headers the declared response headers of an HTTP 502 response for CallCommand
+type CallCommandResponse502Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CallCommandReply503Headers the declared response headers of an HTTP 503 response for CallCommand
-type CallCommandReply503Headers struct {
+// CallCommandResponse503Headers the declared response headers of an HTTP 503 response for CallCommand
+type CallCommandResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CallCommandReply504Headers the declared response headers of an HTTP 504 response for CallCommand
-type CallCommandReply504Headers struct {
+// CallCommandResponse504Headers the declared response headers of an HTTP 504 response for CallCommand
+type CallCommandResponse504Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// CallCommandReplyDefaultHeaders the declared response headers of an HTTP default response for CallCommand
-type CallCommandReplyDefaultHeaders struct {
+// CallCommandResponseDefaultHeaders the declared response headers of an HTTP default response for CallCommand
+type CallCommandResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type CallCommandReply struct {
+type CallCommandResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4434,37 +4631,37 @@ type CallCommandReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *CallCommandReply200Headers
+	Headers200 *CallCommandResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *CallCommandReply400Headers
+	Headers400 *CallCommandResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *CallCommandReply404Headers
+	Headers404 *CallCommandResponse404Headers
 	// Headers406 the parsed response headers for an HTTP 406 response
-	Headers406 *CallCommandReply406Headers
+	Headers406 *CallCommandResponse406Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
-	Headers409 *CallCommandReply409Headers
+	Headers409 *CallCommandResponse409Headers
 	// Headers410 the parsed response headers for an HTTP 410 response
-	Headers410 *CallCommandReply410Headers
+	Headers410 *CallCommandResponse410Headers
 	// Headers413 the parsed response headers for an HTTP 413 response
-	Headers413 *CallCommandReply413Headers
+	Headers413 *CallCommandResponse413Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
-	Headers415 *CallCommandReply415Headers
+	Headers415 *CallCommandResponse415Headers
 	// Headers422 the parsed response headers for an HTTP 422 response
-	Headers422 *CallCommandReply422Headers
+	Headers422 *CallCommandResponse422Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *CallCommandReply500Headers
+	Headers500 *CallCommandResponse500Headers
 	// Headers502 the parsed response headers for an HTTP 502 response
-	Headers502 *CallCommandReply502Headers
+	Headers502 *CallCommandResponse502Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *CallCommandReply503Headers
+	Headers503 *CallCommandResponse503Headers
 	// Headers504 the parsed response headers for an HTTP 504 response
-	Headers504 *CallCommandReply504Headers
+	Headers504 *CallCommandResponse504Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *CallCommandReplyDefaultHeaders
+	HeadersDefault *CallCommandResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r CallCommandReply) Status() string {
+func (r CallCommandResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4472,37 +4669,37 @@ func (r CallCommandReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CallCommandReply) StatusCode() int {
+func (r CallCommandResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetDocsReply200Headers the declared response headers of an HTTP 200 response for GetDocs
-type GetDocsReply200Headers struct {
+// GetDocsResponse200Headers the declared response headers of an HTTP 200 response for GetDocs
+type GetDocsResponse200Headers struct {
 	ContentSecurityPolicy *string
 	ETag                  *string
 	XRequestID            *string
 }
 
-// GetDocsReply304Headers the declared response headers of an HTTP 304 response for GetDocs
-type GetDocsReply304Headers struct {
+// GetDocsResponse304Headers the declared response headers of an HTTP 304 response for GetDocs
+type GetDocsResponse304Headers struct {
 	ETag       *string
 	XRequestID *string
 }
 
-// GetDocsReply500Headers the declared response headers of an HTTP 500 response for GetDocs
-type GetDocsReply500Headers struct {
+// GetDocsResponse500Headers the declared response headers of an HTTP 500 response for GetDocs
+type GetDocsResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetDocsReplyDefaultHeaders the declared response headers of an HTTP default response for GetDocs
-type GetDocsReplyDefaultHeaders struct {
+// GetDocsResponseDefaultHeaders the declared response headers of an HTTP default response for GetDocs
+type GetDocsResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetDocsReply struct {
+type GetDocsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -4510,17 +4707,17 @@ type GetDocsReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetDocsReply200Headers
+	Headers200 *GetDocsResponse200Headers
 	// Headers304 the parsed response headers for an HTTP 304 response
-	Headers304 *GetDocsReply304Headers
+	Headers304 *GetDocsResponse304Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetDocsReply500Headers
+	Headers500 *GetDocsResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetDocsReplyDefaultHeaders
+	HeadersDefault *GetDocsResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetDocsReply) Status() string {
+func (r GetDocsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4528,92 +4725,92 @@ func (r GetDocsReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetDocsReply) StatusCode() int {
+func (r GetDocsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ExecuteReply200Headers the declared response headers of an HTTP 200 response for Execute
-type ExecuteReply200Headers struct {
+// ExecuteResponse200Headers the declared response headers of an HTTP 200 response for Execute
+type ExecuteResponse200Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply400Headers the declared response headers of an HTTP 400 response for Execute
-type ExecuteReply400Headers struct {
+// ExecuteResponse400Headers the declared response headers of an HTTP 400 response for Execute
+type ExecuteResponse400Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply404Headers the declared response headers of an HTTP 404 response for Execute
-type ExecuteReply404Headers struct {
+// ExecuteResponse404Headers the declared response headers of an HTTP 404 response for Execute
+type ExecuteResponse404Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply406Headers the declared response headers of an HTTP 406 response for Execute
-type ExecuteReply406Headers struct {
+// ExecuteResponse406Headers the declared response headers of an HTTP 406 response for Execute
+type ExecuteResponse406Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply409Headers the declared response headers of an HTTP 409 response for Execute
-type ExecuteReply409Headers struct {
+// ExecuteResponse409Headers the declared response headers of an HTTP 409 response for Execute
+type ExecuteResponse409Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// ExecuteReply410Headers the declared response headers of an HTTP 410 response for Execute
-type ExecuteReply410Headers struct {
+// ExecuteResponse410Headers the declared response headers of an HTTP 410 response for Execute
+type ExecuteResponse410Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply413Headers the declared response headers of an HTTP 413 response for Execute
-type ExecuteReply413Headers struct {
+// ExecuteResponse413Headers the declared response headers of an HTTP 413 response for Execute
+type ExecuteResponse413Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply415Headers the declared response headers of an HTTP 415 response for Execute
-type ExecuteReply415Headers struct {
+// ExecuteResponse415Headers the declared response headers of an HTTP 415 response for Execute
+type ExecuteResponse415Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply422Headers the declared response headers of an HTTP 422 response for Execute
-type ExecuteReply422Headers struct {
+// ExecuteResponse422Headers the declared response headers of an HTTP 422 response for Execute
+type ExecuteResponse422Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply500Headers the declared response headers of an HTTP 500 response for Execute
-type ExecuteReply500Headers struct {
+// ExecuteResponse500Headers the declared response headers of an HTTP 500 response for Execute
+type ExecuteResponse500Headers struct {
 	XRequestID *string
 }
 
-// ExecuteReply502Headers the declared response headers of an HTTP 502 response for Execute
-type ExecuteReply502Headers struct {
+// ExecuteResponse502Headers the declared response headers of an HTTP 502 response for Execute
+type ExecuteResponse502Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// ExecuteReply503Headers the declared response headers of an HTTP 503 response for Execute
-type ExecuteReply503Headers struct {
+// ExecuteResponse503Headers the declared response headers of an HTTP 503 response for Execute
+type ExecuteResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// ExecuteReply504Headers the declared response headers of an HTTP 504 response for Execute
-type ExecuteReply504Headers struct {
+// ExecuteResponse504Headers the declared response headers of an HTTP 504 response for Execute
+type ExecuteResponse504Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// ExecuteReplyDefaultHeaders the declared response headers of an HTTP default response for Execute
-type ExecuteReplyDefaultHeaders struct {
+// ExecuteResponseDefaultHeaders the declared response headers of an HTTP default response for Execute
+type ExecuteResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ExecuteReply struct {
+type ExecuteResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *ExecuteResponse
+	JSON200 *ExecuteReply
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
 	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
@@ -4641,37 +4838,37 @@ type ExecuteReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ExecuteReply200Headers
+	Headers200 *ExecuteResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *ExecuteReply400Headers
+	Headers400 *ExecuteResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *ExecuteReply404Headers
+	Headers404 *ExecuteResponse404Headers
 	// Headers406 the parsed response headers for an HTTP 406 response
-	Headers406 *ExecuteReply406Headers
+	Headers406 *ExecuteResponse406Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
-	Headers409 *ExecuteReply409Headers
+	Headers409 *ExecuteResponse409Headers
 	// Headers410 the parsed response headers for an HTTP 410 response
-	Headers410 *ExecuteReply410Headers
+	Headers410 *ExecuteResponse410Headers
 	// Headers413 the parsed response headers for an HTTP 413 response
-	Headers413 *ExecuteReply413Headers
+	Headers413 *ExecuteResponse413Headers
 	// Headers415 the parsed response headers for an HTTP 415 response
-	Headers415 *ExecuteReply415Headers
+	Headers415 *ExecuteResponse415Headers
 	// Headers422 the parsed response headers for an HTTP 422 response
-	Headers422 *ExecuteReply422Headers
+	Headers422 *ExecuteResponse422Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ExecuteReply500Headers
+	Headers500 *ExecuteResponse500Headers
 	// Headers502 the parsed response headers for an HTTP 502 response
-	Headers502 *ExecuteReply502Headers
+	Headers502 *ExecuteResponse502Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ExecuteReply503Headers
+	Headers503 *ExecuteResponse503Headers
 	// Headers504 the parsed response headers for an HTTP 504 response
-	Headers504 *ExecuteReply504Headers
+	Headers504 *ExecuteResponse504Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ExecuteReplyDefaultHeaders
+	HeadersDefault *ExecuteResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ExecuteReply) Status() string {
+func (r ExecuteResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4679,29 +4876,29 @@ func (r ExecuteReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ExecuteReply) StatusCode() int {
+func (r ExecuteResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ListExecutionsReply200Headers the declared response headers of an HTTP 200 response for ListExecutions
-type ListExecutionsReply200Headers struct {
+// ListExecutionsResponse200Headers the declared response headers of an HTTP 200 response for ListExecutions
+type ListExecutionsResponse200Headers struct {
 	XRequestID *string
 }
 
-// ListExecutionsReply500Headers the declared response headers of an HTTP 500 response for ListExecutions
-type ListExecutionsReply500Headers struct {
+// ListExecutionsResponse500Headers the declared response headers of an HTTP 500 response for ListExecutions
+type ListExecutionsResponse500Headers struct {
 	XRequestID *string
 }
 
-// ListExecutionsReplyDefaultHeaders the declared response headers of an HTTP default response for ListExecutions
-type ListExecutionsReplyDefaultHeaders struct {
+// ListExecutionsResponseDefaultHeaders the declared response headers of an HTTP default response for ListExecutions
+type ListExecutionsResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ListExecutionsReply struct {
+type ListExecutionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4711,15 +4908,15 @@ type ListExecutionsReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListExecutionsReply200Headers
+	Headers200 *ListExecutionsResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ListExecutionsReply500Headers
+	Headers500 *ListExecutionsResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ListExecutionsReplyDefaultHeaders
+	HeadersDefault *ListExecutionsResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ListExecutionsReply) Status() string {
+func (r ListExecutionsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4727,38 +4924,38 @@ func (r ListExecutionsReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListExecutionsReply) StatusCode() int {
+func (r ListExecutionsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// CancelExecutionReply200Headers the declared response headers of an HTTP 200 response for CancelExecution
-type CancelExecutionReply200Headers struct {
+// CancelExecutionResponse200Headers the declared response headers of an HTTP 200 response for CancelExecution
+type CancelExecutionResponse200Headers struct {
 	XRequestID *string
 }
 
-// CancelExecutionReply404Headers the declared response headers of an HTTP 404 response for CancelExecution
-type CancelExecutionReply404Headers struct {
+// CancelExecutionResponse404Headers the declared response headers of an HTTP 404 response for CancelExecution
+type CancelExecutionResponse404Headers struct {
 	XRequestID *string
 }
 
-// CancelExecutionReply500Headers the declared response headers of an HTTP 500 response for CancelExecution
-type CancelExecutionReply500Headers struct {
+// CancelExecutionResponse500Headers the declared response headers of an HTTP 500 response for CancelExecution
+type CancelExecutionResponse500Headers struct {
 	XRequestID *string
 }
 
-// CancelExecutionReplyDefaultHeaders the declared response headers of an HTTP default response for CancelExecution
-type CancelExecutionReplyDefaultHeaders struct {
+// CancelExecutionResponseDefaultHeaders the declared response headers of an HTTP default response for CancelExecution
+type CancelExecutionResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type CancelExecutionReply struct {
+type CancelExecutionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *CancelResponse
+	JSON200 *CancelReply
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -4766,17 +4963,17 @@ type CancelExecutionReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *CancelExecutionReply200Headers
+	Headers200 *CancelExecutionResponse200Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *CancelExecutionReply404Headers
+	Headers404 *CancelExecutionResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *CancelExecutionReply500Headers
+	Headers500 *CancelExecutionResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *CancelExecutionReplyDefaultHeaders
+	HeadersDefault *CancelExecutionResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r CancelExecutionReply) Status() string {
+func (r CancelExecutionResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4784,34 +4981,34 @@ func (r CancelExecutionReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r CancelExecutionReply) StatusCode() int {
+func (r CancelExecutionResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetExecutionReply200Headers the declared response headers of an HTTP 200 response for GetExecution
-type GetExecutionReply200Headers struct {
+// GetExecutionResponse200Headers the declared response headers of an HTTP 200 response for GetExecution
+type GetExecutionResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetExecutionReply404Headers the declared response headers of an HTTP 404 response for GetExecution
-type GetExecutionReply404Headers struct {
+// GetExecutionResponse404Headers the declared response headers of an HTTP 404 response for GetExecution
+type GetExecutionResponse404Headers struct {
 	XRequestID *string
 }
 
-// GetExecutionReply500Headers the declared response headers of an HTTP 500 response for GetExecution
-type GetExecutionReply500Headers struct {
+// GetExecutionResponse500Headers the declared response headers of an HTTP 500 response for GetExecution
+type GetExecutionResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetExecutionReplyDefaultHeaders the declared response headers of an HTTP default response for GetExecution
-type GetExecutionReplyDefaultHeaders struct {
+// GetExecutionResponseDefaultHeaders the declared response headers of an HTTP default response for GetExecution
+type GetExecutionResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetExecutionReply struct {
+type GetExecutionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4823,17 +5020,17 @@ type GetExecutionReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetExecutionReply200Headers
+	Headers200 *GetExecutionResponse200Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *GetExecutionReply404Headers
+	Headers404 *GetExecutionResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetExecutionReply500Headers
+	Headers500 *GetExecutionResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetExecutionReplyDefaultHeaders
+	HeadersDefault *GetExecutionResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetExecutionReply) Status() string {
+func (r GetExecutionResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4841,34 +5038,34 @@ func (r GetExecutionReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetExecutionReply) StatusCode() int {
+func (r GetExecutionResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetHealthReply200Headers the declared response headers of an HTTP 200 response for GetHealth
-type GetHealthReply200Headers struct {
+// GetHealthResponse200Headers the declared response headers of an HTTP 200 response for GetHealth
+type GetHealthResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetHealthReply500Headers the declared response headers of an HTTP 500 response for GetHealth
-type GetHealthReply500Headers struct {
+// GetHealthResponse500Headers the declared response headers of an HTTP 500 response for GetHealth
+type GetHealthResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetHealthReply503Headers the declared response headers of an HTTP 503 response for GetHealth
-type GetHealthReply503Headers struct {
+// GetHealthResponse503Headers the declared response headers of an HTTP 503 response for GetHealth
+type GetHealthResponse503Headers struct {
 	XRequestID *string
 }
 
-// GetHealthReplyDefaultHeaders the declared response headers of an HTTP default response for GetHealth
-type GetHealthReplyDefaultHeaders struct {
+// GetHealthResponseDefaultHeaders the declared response headers of an HTTP default response for GetHealth
+type GetHealthResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetHealthReply struct {
+type GetHealthResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4880,17 +5077,17 @@ type GetHealthReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetHealthReply200Headers
+	Headers200 *GetHealthResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetHealthReply500Headers
+	Headers500 *GetHealthResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetHealthReply503Headers
+	Headers503 *GetHealthResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetHealthReplyDefaultHeaders
+	HeadersDefault *GetHealthResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetHealthReply) Status() string {
+func (r GetHealthResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4898,29 +5095,29 @@ func (r GetHealthReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetHealthReply) StatusCode() int {
+func (r GetHealthResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetLiveReply200Headers the declared response headers of an HTTP 200 response for GetLive
-type GetLiveReply200Headers struct {
+// GetLiveResponse200Headers the declared response headers of an HTTP 200 response for GetLive
+type GetLiveResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetLiveReply500Headers the declared response headers of an HTTP 500 response for GetLive
-type GetLiveReply500Headers struct {
+// GetLiveResponse500Headers the declared response headers of an HTTP 500 response for GetLive
+type GetLiveResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetLiveReplyDefaultHeaders the declared response headers of an HTTP default response for GetLive
-type GetLiveReplyDefaultHeaders struct {
+// GetLiveResponseDefaultHeaders the declared response headers of an HTTP default response for GetLive
+type GetLiveResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetLiveReply struct {
+type GetLiveResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4930,15 +5127,15 @@ type GetLiveReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetLiveReply200Headers
+	Headers200 *GetLiveResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetLiveReply500Headers
+	Headers500 *GetLiveResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetLiveReplyDefaultHeaders
+	HeadersDefault *GetLiveResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetLiveReply) Status() string {
+func (r GetLiveResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -4946,40 +5143,40 @@ func (r GetLiveReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetLiveReply) StatusCode() int {
+func (r GetLiveResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetReadyReply200Headers the declared response headers of an HTTP 200 response for GetReady
-type GetReadyReply200Headers struct {
+// GetReadyResponse200Headers the declared response headers of an HTTP 200 response for GetReady
+type GetReadyResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetReadyReply400Headers the declared response headers of an HTTP 400 response for GetReady
-type GetReadyReply400Headers struct {
+// GetReadyResponse400Headers the declared response headers of an HTTP 400 response for GetReady
+type GetReadyResponse400Headers struct {
 	XRequestID *string
 }
 
-// GetReadyReply500Headers the declared response headers of an HTTP 500 response for GetReady
-type GetReadyReply500Headers struct {
+// GetReadyResponse500Headers the declared response headers of an HTTP 500 response for GetReady
+type GetReadyResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetReadyReply503Headers the declared response headers of an HTTP 503 response for GetReady
-type GetReadyReply503Headers struct {
+// GetReadyResponse503Headers the declared response headers of an HTTP 503 response for GetReady
+type GetReadyResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// GetReadyReplyDefaultHeaders the declared response headers of an HTTP default response for GetReady
-type GetReadyReplyDefaultHeaders struct {
+// GetReadyResponseDefaultHeaders the declared response headers of an HTTP default response for GetReady
+type GetReadyResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetReadyReply struct {
+type GetReadyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -4993,19 +5190,19 @@ type GetReadyReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetReadyReply200Headers
+	Headers200 *GetReadyResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *GetReadyReply400Headers
+	Headers400 *GetReadyResponse400Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetReadyReply500Headers
+	Headers500 *GetReadyResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *GetReadyReply503Headers
+	Headers503 *GetReadyResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetReadyReplyDefaultHeaders
+	HeadersDefault *GetReadyResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetReadyReply) Status() string {
+func (r GetReadyResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5013,20 +5210,124 @@ func (r GetReadyReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetReadyReply) StatusCode() int {
+func (r GetReadyResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-type GetMetricsReply struct {
+// McpResponse200Headers the declared response headers of an HTTP 200 response for Mcp
+type McpResponse200Headers struct {
+	XRequestID *string
+}
+
+// McpResponse202Headers the declared response headers of an HTTP 202 response for Mcp
+type McpResponse202Headers struct {
+	XRequestID *string
+}
+
+// McpResponse400Headers the declared response headers of an HTTP 400 response for Mcp
+type McpResponse400Headers struct {
+	XRequestID *string
+}
+
+// McpResponse403Headers the declared response headers of an HTTP 403 response for Mcp
+type McpResponse403Headers struct {
+	XRequestID *string
+}
+
+// McpResponse404Headers the declared response headers of an HTTP 404 response for Mcp
+type McpResponse404Headers struct {
+	XRequestID *string
+}
+
+// McpResponse413Headers the declared response headers of an HTTP 413 response for Mcp
+type McpResponse413Headers struct {
+	XRequestID *string
+}
+
+// McpResponse415Headers the declared response headers of an HTTP 415 response for Mcp
+type McpResponse415Headers struct {
+	XRequestID *string
+}
+
+// McpResponse500Headers the declared response headers of an HTTP 500 response for Mcp
+type McpResponse500Headers struct {
+	XRequestID *string
+}
+
+// McpResponseDefaultHeaders the declared response headers of an HTTP default response for Mcp
+type McpResponseDefaultHeaders struct {
+	XRequestID *string
+}
+
+type McpResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *json.RawMessage
+	// JSON400 the response for an HTTP 400 `application/json` response
+	JSON400 *McpRefusalApplicationJSON
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *McpRefusalApplicationProblemPlusJSON
+	// ApplicationProblemJSON403 the response for an HTTP 403 `application/problem+json` response
+	ApplicationProblemJSON403 *Problem
+	// JSON404 the response for an HTTP 404 `application/json` response
+	JSON404 *McpRefusalApplicationJSON
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *McpRefusalApplicationProblemPlusJSON
+	// ApplicationProblemJSON413 the response for an HTTP 413 `application/problem+json` response
+	ApplicationProblemJSON413 *Problem
+	// ApplicationProblemJSON415 the response for an HTTP 415 `application/problem+json` response
+	ApplicationProblemJSON415 *Problem
+	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
+	ApplicationProblemJSON500 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *McpResponse200Headers
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *McpResponse202Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *McpResponse400Headers
+	// Headers403 the parsed response headers for an HTTP 403 response
+	Headers403 *McpResponse403Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *McpResponse404Headers
+	// Headers413 the parsed response headers for an HTTP 413 response
+	Headers413 *McpResponse413Headers
+	// Headers415 the parsed response headers for an HTTP 415 response
+	Headers415 *McpResponse415Headers
+	// Headers500 the parsed response headers for an HTTP 500 response
+	Headers500 *McpResponse500Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *McpResponseDefaultHeaders
+}
+
+// Status returns HTTPResponse.Status
+func (r McpResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r McpResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+type GetMetricsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 }
 
 // Status returns HTTPResponse.Status
-func (r GetMetricsReply) Status() string {
+func (r GetMetricsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5034,38 +5335,38 @@ func (r GetMetricsReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetMetricsReply) StatusCode() int {
+func (r GetMetricsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetOpenapi30JSONReply200Headers the declared response headers of an HTTP 200 response for GetOpenapi30JSON
-type GetOpenapi30JSONReply200Headers struct {
+// GetOpenapi30JSONResponse200Headers the declared response headers of an HTTP 200 response for GetOpenapi30JSON
+type GetOpenapi30JSONResponse200Headers struct {
 	ETag       *string
 	XRequestID *string
 }
 
-// GetOpenapi30JSONReply304Headers the declared response headers of an HTTP 304 response for GetOpenapi30JSON
-type GetOpenapi30JSONReply304Headers struct {
+// GetOpenapi30JSONResponse304Headers the declared response headers of an HTTP 304 response for GetOpenapi30JSON
+type GetOpenapi30JSONResponse304Headers struct {
 	ETag       *string
 	XRequestID *string
 }
 
-type GetOpenapi30JSONReply struct {
+type GetOpenapi30JSONResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *json.RawMessage
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetOpenapi30JSONReply200Headers
+	Headers200 *GetOpenapi30JSONResponse200Headers
 	// Headers304 the parsed response headers for an HTTP 304 response
-	Headers304 *GetOpenapi30JSONReply304Headers
+	Headers304 *GetOpenapi30JSONResponse304Headers
 }
 
 // Status returns HTTPResponse.Status
-func (r GetOpenapi30JSONReply) Status() string {
+func (r GetOpenapi30JSONResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5073,38 +5374,38 @@ func (r GetOpenapi30JSONReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetOpenapi30JSONReply) StatusCode() int {
+func (r GetOpenapi30JSONResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetOpenapiJSONReply200Headers the declared response headers of an HTTP 200 response for GetOpenapiJSON
-type GetOpenapiJSONReply200Headers struct {
+// GetOpenapiJSONResponse200Headers the declared response headers of an HTTP 200 response for GetOpenapiJSON
+type GetOpenapiJSONResponse200Headers struct {
 	ETag       *string
 	XRequestID *string
 }
 
-// GetOpenapiJSONReply304Headers the declared response headers of an HTTP 304 response for GetOpenapiJSON
-type GetOpenapiJSONReply304Headers struct {
+// GetOpenapiJSONResponse304Headers the declared response headers of an HTTP 304 response for GetOpenapiJSON
+type GetOpenapiJSONResponse304Headers struct {
 	ETag       *string
 	XRequestID *string
 }
 
-type GetOpenapiJSONReply struct {
+type GetOpenapiJSONResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *json.RawMessage
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetOpenapiJSONReply200Headers
+	Headers200 *GetOpenapiJSONResponse200Headers
 	// Headers304 the parsed response headers for an HTTP 304 response
-	Headers304 *GetOpenapiJSONReply304Headers
+	Headers304 *GetOpenapiJSONResponse304Headers
 }
 
 // Status returns HTTPResponse.Status
-func (r GetOpenapiJSONReply) Status() string {
+func (r GetOpenapiJSONResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5112,20 +5413,20 @@ func (r GetOpenapiJSONReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetOpenapiJSONReply) StatusCode() int {
+func (r GetOpenapiJSONResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-type GetOpenapiYAMLReply struct {
+type GetOpenapiYAMLResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 }
 
 // Status returns HTTPResponse.Status
-func (r GetOpenapiYAMLReply) Status() string {
+func (r GetOpenapiYAMLResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5133,50 +5434,50 @@ func (r GetOpenapiYAMLReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetOpenapiYAMLReply) StatusCode() int {
+func (r GetOpenapiYAMLResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ReloadReply200Headers the declared response headers of an HTTP 200 response for Reload
-type ReloadReply200Headers struct {
+// ReloadResponse200Headers the declared response headers of an HTTP 200 response for Reload
+type ReloadResponse200Headers struct {
 	XRequestID *string
 }
 
-// ReloadReply409Headers the declared response headers of an HTTP 409 response for Reload
-type ReloadReply409Headers struct {
+// ReloadResponse409Headers the declared response headers of an HTTP 409 response for Reload
+type ReloadResponse409Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// ReloadReply422Headers the declared response headers of an HTTP 422 response for Reload
-type ReloadReply422Headers struct {
+// ReloadResponse422Headers the declared response headers of an HTTP 422 response for Reload
+type ReloadResponse422Headers struct {
 	XRequestID *string
 }
 
-// ReloadReply500Headers the declared response headers of an HTTP 500 response for Reload
-type ReloadReply500Headers struct {
+// ReloadResponse500Headers the declared response headers of an HTTP 500 response for Reload
+type ReloadResponse500Headers struct {
 	XRequestID *string
 }
 
-// ReloadReply503Headers the declared response headers of an HTTP 503 response for Reload
-type ReloadReply503Headers struct {
+// ReloadResponse503Headers the declared response headers of an HTTP 503 response for Reload
+type ReloadResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// ReloadReplyDefaultHeaders the declared response headers of an HTTP default response for Reload
-type ReloadReplyDefaultHeaders struct {
+// ReloadResponseDefaultHeaders the declared response headers of an HTTP default response for Reload
+type ReloadResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ReloadReply struct {
+type ReloadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *ReloadResponse
+	JSON200 *ReloadReply
 	// ApplicationProblemJSON409 the response for an HTTP 409 `application/problem+json` response
 	ApplicationProblemJSON409 *RetryableProblem
 	// ApplicationProblemJSON422 the response for an HTTP 422 `application/problem+json` response
@@ -5188,21 +5489,21 @@ type ReloadReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ReloadReply200Headers
+	Headers200 *ReloadResponse200Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
-	Headers409 *ReloadReply409Headers
+	Headers409 *ReloadResponse409Headers
 	// Headers422 the parsed response headers for an HTTP 422 response
-	Headers422 *ReloadReply422Headers
+	Headers422 *ReloadResponse422Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ReloadReply500Headers
+	Headers500 *ReloadResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *ReloadReply503Headers
+	Headers503 *ReloadResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ReloadReplyDefaultHeaders
+	HeadersDefault *ReloadResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ReloadReply) Status() string {
+func (r ReloadResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5210,29 +5511,29 @@ func (r ReloadReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ReloadReply) StatusCode() int {
+func (r ReloadResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ListSessionsReply200Headers the declared response headers of an HTTP 200 response for ListSessions
-type ListSessionsReply200Headers struct {
+// ListSessionsResponse200Headers the declared response headers of an HTTP 200 response for ListSessions
+type ListSessionsResponse200Headers struct {
 	XRequestID *string
 }
 
-// ListSessionsReply500Headers the declared response headers of an HTTP 500 response for ListSessions
-type ListSessionsReply500Headers struct {
+// ListSessionsResponse500Headers the declared response headers of an HTTP 500 response for ListSessions
+type ListSessionsResponse500Headers struct {
 	XRequestID *string
 }
 
-// ListSessionsReplyDefaultHeaders the declared response headers of an HTTP default response for ListSessions
-type ListSessionsReplyDefaultHeaders struct {
+// ListSessionsResponseDefaultHeaders the declared response headers of an HTTP default response for ListSessions
+type ListSessionsResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ListSessionsReply struct {
+type ListSessionsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -5242,15 +5543,15 @@ type ListSessionsReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListSessionsReply200Headers
+	Headers200 *ListSessionsResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ListSessionsReply500Headers
+	Headers500 *ListSessionsResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ListSessionsReplyDefaultHeaders
+	HeadersDefault *ListSessionsResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ListSessionsReply) Status() string {
+func (r ListSessionsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5258,39 +5559,39 @@ func (r ListSessionsReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListSessionsReply) StatusCode() int {
+func (r ListSessionsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// EndSessionReply204Headers the declared response headers of an HTTP 204 response for EndSession
-type EndSessionReply204Headers struct {
+// EndSessionResponse204Headers the declared response headers of an HTTP 204 response for EndSession
+type EndSessionResponse204Headers struct {
 	XRequestID *string
 }
 
-// EndSessionReply400Headers the declared response headers of an HTTP 400 response for EndSession
-type EndSessionReply400Headers struct {
+// EndSessionResponse400Headers the declared response headers of an HTTP 400 response for EndSession
+type EndSessionResponse400Headers struct {
 	XRequestID *string
 }
 
-// EndSessionReply404Headers the declared response headers of an HTTP 404 response for EndSession
-type EndSessionReply404Headers struct {
+// EndSessionResponse404Headers the declared response headers of an HTTP 404 response for EndSession
+type EndSessionResponse404Headers struct {
 	XRequestID *string
 }
 
-// EndSessionReply500Headers the declared response headers of an HTTP 500 response for EndSession
-type EndSessionReply500Headers struct {
+// EndSessionResponse500Headers the declared response headers of an HTTP 500 response for EndSession
+type EndSessionResponse500Headers struct {
 	XRequestID *string
 }
 
-// EndSessionReplyDefaultHeaders the declared response headers of an HTTP default response for EndSession
-type EndSessionReplyDefaultHeaders struct {
+// EndSessionResponseDefaultHeaders the declared response headers of an HTTP default response for EndSession
+type EndSessionResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type EndSessionReply struct {
+type EndSessionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
@@ -5302,19 +5603,19 @@ type EndSessionReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers204 the parsed response headers for an HTTP 204 response
-	Headers204 *EndSessionReply204Headers
+	Headers204 *EndSessionResponse204Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *EndSessionReply400Headers
+	Headers400 *EndSessionResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *EndSessionReply404Headers
+	Headers404 *EndSessionResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *EndSessionReply500Headers
+	Headers500 *EndSessionResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *EndSessionReplyDefaultHeaders
+	HeadersDefault *EndSessionResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r EndSessionReply) Status() string {
+func (r EndSessionResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5322,44 +5623,44 @@ func (r EndSessionReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r EndSessionReply) StatusCode() int {
+func (r EndSessionResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetSessionReply200Headers the declared response headers of an HTTP 200 response for GetSession
-type GetSessionReply200Headers struct {
+// GetSessionResponse200Headers the declared response headers of an HTTP 200 response for GetSession
+type GetSessionResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetSessionReply400Headers the declared response headers of an HTTP 400 response for GetSession
-type GetSessionReply400Headers struct {
+// GetSessionResponse400Headers the declared response headers of an HTTP 400 response for GetSession
+type GetSessionResponse400Headers struct {
 	XRequestID *string
 }
 
-// GetSessionReply404Headers the declared response headers of an HTTP 404 response for GetSession
-type GetSessionReply404Headers struct {
+// GetSessionResponse404Headers the declared response headers of an HTTP 404 response for GetSession
+type GetSessionResponse404Headers struct {
 	XRequestID *string
 }
 
-// GetSessionReply410Headers the declared response headers of an HTTP 410 response for GetSession
-type GetSessionReply410Headers struct {
+// GetSessionResponse410Headers the declared response headers of an HTTP 410 response for GetSession
+type GetSessionResponse410Headers struct {
 	XRequestID *string
 }
 
-// GetSessionReply500Headers the declared response headers of an HTTP 500 response for GetSession
-type GetSessionReply500Headers struct {
+// GetSessionResponse500Headers the declared response headers of an HTTP 500 response for GetSession
+type GetSessionResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetSessionReplyDefaultHeaders the declared response headers of an HTTP default response for GetSession
-type GetSessionReplyDefaultHeaders struct {
+// GetSessionResponseDefaultHeaders the declared response headers of an HTTP default response for GetSession
+type GetSessionResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetSessionReply struct {
+type GetSessionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -5375,21 +5676,21 @@ type GetSessionReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetSessionReply200Headers
+	Headers200 *GetSessionResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *GetSessionReply400Headers
+	Headers400 *GetSessionResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *GetSessionReply404Headers
+	Headers404 *GetSessionResponse404Headers
 	// Headers410 the parsed response headers for an HTTP 410 response
-	Headers410 *GetSessionReply410Headers
+	Headers410 *GetSessionResponse410Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetSessionReply500Headers
+	Headers500 *GetSessionResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetSessionReplyDefaultHeaders
+	HeadersDefault *GetSessionResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetSessionReply) Status() string {
+func (r GetSessionResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5397,29 +5698,29 @@ func (r GetSessionReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetSessionReply) StatusCode() int {
+func (r GetSessionResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetStatsReply200Headers the declared response headers of an HTTP 200 response for GetStats
-type GetStatsReply200Headers struct {
+// GetStatsResponse200Headers the declared response headers of an HTTP 200 response for GetStats
+type GetStatsResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetStatsReply500Headers the declared response headers of an HTTP 500 response for GetStats
-type GetStatsReply500Headers struct {
+// GetStatsResponse500Headers the declared response headers of an HTTP 500 response for GetStats
+type GetStatsResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetStatsReplyDefaultHeaders the declared response headers of an HTTP default response for GetStats
-type GetStatsReplyDefaultHeaders struct {
+// GetStatsResponseDefaultHeaders the declared response headers of an HTTP default response for GetStats
+type GetStatsResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetStatsReply struct {
+type GetStatsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -5429,15 +5730,15 @@ type GetStatsReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetStatsReply200Headers
+	Headers200 *GetStatsResponse200Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetStatsReply500Headers
+	Headers500 *GetStatsResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetStatsReplyDefaultHeaders
+	HeadersDefault *GetStatsResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetStatsReply) Status() string {
+func (r GetStatsResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5445,34 +5746,34 @@ func (r GetStatsReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetStatsReply) StatusCode() int {
+func (r GetStatsResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// ListWorkersReply200Headers the declared response headers of an HTTP 200 response for ListWorkers
-type ListWorkersReply200Headers struct {
+// ListWorkersResponse200Headers the declared response headers of an HTTP 200 response for ListWorkers
+type ListWorkersResponse200Headers struct {
 	XRequestID *string
 }
 
-// ListWorkersReply400Headers the declared response headers of an HTTP 400 response for ListWorkers
-type ListWorkersReply400Headers struct {
+// ListWorkersResponse400Headers the declared response headers of an HTTP 400 response for ListWorkers
+type ListWorkersResponse400Headers struct {
 	XRequestID *string
 }
 
-// ListWorkersReply500Headers the declared response headers of an HTTP 500 response for ListWorkers
-type ListWorkersReply500Headers struct {
+// ListWorkersResponse500Headers the declared response headers of an HTTP 500 response for ListWorkers
+type ListWorkersResponse500Headers struct {
 	XRequestID *string
 }
 
-// ListWorkersReplyDefaultHeaders the declared response headers of an HTTP default response for ListWorkers
-type ListWorkersReplyDefaultHeaders struct {
+// ListWorkersResponseDefaultHeaders the declared response headers of an HTTP default response for ListWorkers
+type ListWorkersResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type ListWorkersReply struct {
+type ListWorkersResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -5484,17 +5785,17 @@ type ListWorkersReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *ListWorkersReply200Headers
+	Headers200 *ListWorkersResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *ListWorkersReply400Headers
+	Headers400 *ListWorkersResponse400Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *ListWorkersReply500Headers
+	Headers500 *ListWorkersResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *ListWorkersReplyDefaultHeaders
+	HeadersDefault *ListWorkersResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r ListWorkersReply) Status() string {
+func (r ListWorkersResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5502,39 +5803,39 @@ func (r ListWorkersReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r ListWorkersReply) StatusCode() int {
+func (r ListWorkersResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetWorkerReply200Headers the declared response headers of an HTTP 200 response for GetWorker
-type GetWorkerReply200Headers struct {
+// GetWorkerResponse200Headers the declared response headers of an HTTP 200 response for GetWorker
+type GetWorkerResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerReply400Headers the declared response headers of an HTTP 400 response for GetWorker
-type GetWorkerReply400Headers struct {
+// GetWorkerResponse400Headers the declared response headers of an HTTP 400 response for GetWorker
+type GetWorkerResponse400Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerReply404Headers the declared response headers of an HTTP 404 response for GetWorker
-type GetWorkerReply404Headers struct {
+// GetWorkerResponse404Headers the declared response headers of an HTTP 404 response for GetWorker
+type GetWorkerResponse404Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerReply500Headers the declared response headers of an HTTP 500 response for GetWorker
-type GetWorkerReply500Headers struct {
+// GetWorkerResponse500Headers the declared response headers of an HTTP 500 response for GetWorker
+type GetWorkerResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerReplyDefaultHeaders the declared response headers of an HTTP default response for GetWorker
-type GetWorkerReplyDefaultHeaders struct {
+// GetWorkerResponseDefaultHeaders the declared response headers of an HTTP default response for GetWorker
+type GetWorkerResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetWorkerReply struct {
+type GetWorkerResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -5548,19 +5849,19 @@ type GetWorkerReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetWorkerReply200Headers
+	Headers200 *GetWorkerResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *GetWorkerReply400Headers
+	Headers400 *GetWorkerResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *GetWorkerReply404Headers
+	Headers404 *GetWorkerResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetWorkerReply500Headers
+	Headers500 *GetWorkerResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetWorkerReplyDefaultHeaders
+	HeadersDefault *GetWorkerResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetWorkerReply) Status() string {
+func (r GetWorkerResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5568,50 +5869,50 @@ func (r GetWorkerReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetWorkerReply) StatusCode() int {
+func (r GetWorkerResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// RecycleWorkerReply202Headers the declared response headers of an HTTP 202 response for RecycleWorker
-type RecycleWorkerReply202Headers struct {
+// RecycleWorkerResponse202Headers the declared response headers of an HTTP 202 response for RecycleWorker
+type RecycleWorkerResponse202Headers struct {
 	XRequestID *string
 }
 
-// RecycleWorkerReply400Headers the declared response headers of an HTTP 400 response for RecycleWorker
-type RecycleWorkerReply400Headers struct {
+// RecycleWorkerResponse400Headers the declared response headers of an HTTP 400 response for RecycleWorker
+type RecycleWorkerResponse400Headers struct {
 	XRequestID *string
 }
 
-// RecycleWorkerReply404Headers the declared response headers of an HTTP 404 response for RecycleWorker
-type RecycleWorkerReply404Headers struct {
+// RecycleWorkerResponse404Headers the declared response headers of an HTTP 404 response for RecycleWorker
+type RecycleWorkerResponse404Headers struct {
 	XRequestID *string
 }
 
-// RecycleWorkerReply409Headers the declared response headers of an HTTP 409 response for RecycleWorker
-type RecycleWorkerReply409Headers struct {
+// RecycleWorkerResponse409Headers the declared response headers of an HTTP 409 response for RecycleWorker
+type RecycleWorkerResponse409Headers struct {
 	XRequestID *string
 }
 
-// RecycleWorkerReply500Headers the declared response headers of an HTTP 500 response for RecycleWorker
-type RecycleWorkerReply500Headers struct {
+// RecycleWorkerResponse500Headers the declared response headers of an HTTP 500 response for RecycleWorker
+type RecycleWorkerResponse500Headers struct {
 	XRequestID *string
 }
 
-// RecycleWorkerReply503Headers the declared response headers of an HTTP 503 response for RecycleWorker
-type RecycleWorkerReply503Headers struct {
+// RecycleWorkerResponse503Headers the declared response headers of an HTTP 503 response for RecycleWorker
+type RecycleWorkerResponse503Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// RecycleWorkerReplyDefaultHeaders the declared response headers of an HTTP default response for RecycleWorker
-type RecycleWorkerReplyDefaultHeaders struct {
+// RecycleWorkerResponseDefaultHeaders the declared response headers of an HTTP default response for RecycleWorker
+type RecycleWorkerResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type RecycleWorkerReply struct {
+type RecycleWorkerResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
@@ -5627,23 +5928,23 @@ type RecycleWorkerReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers202 the parsed response headers for an HTTP 202 response
-	Headers202 *RecycleWorkerReply202Headers
+	Headers202 *RecycleWorkerResponse202Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *RecycleWorkerReply400Headers
+	Headers400 *RecycleWorkerResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *RecycleWorkerReply404Headers
+	Headers404 *RecycleWorkerResponse404Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
-	Headers409 *RecycleWorkerReply409Headers
+	Headers409 *RecycleWorkerResponse409Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *RecycleWorkerReply500Headers
+	Headers500 *RecycleWorkerResponse500Headers
 	// Headers503 the parsed response headers for an HTTP 503 response
-	Headers503 *RecycleWorkerReply503Headers
+	Headers503 *RecycleWorkerResponse503Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *RecycleWorkerReplyDefaultHeaders
+	HeadersDefault *RecycleWorkerResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r RecycleWorkerReply) Status() string {
+func (r RecycleWorkerResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5651,45 +5952,45 @@ func (r RecycleWorkerReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r RecycleWorkerReply) StatusCode() int {
+func (r RecycleWorkerResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
 	return 0
 }
 
-// GetWorkerStackReply200Headers the declared response headers of an HTTP 200 response for GetWorkerStack
-type GetWorkerStackReply200Headers struct {
+// GetWorkerStackResponse200Headers the declared response headers of an HTTP 200 response for GetWorkerStack
+type GetWorkerStackResponse200Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerStackReply400Headers the declared response headers of an HTTP 400 response for GetWorkerStack
-type GetWorkerStackReply400Headers struct {
+// GetWorkerStackResponse400Headers the declared response headers of an HTTP 400 response for GetWorkerStack
+type GetWorkerStackResponse400Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerStackReply404Headers the declared response headers of an HTTP 404 response for GetWorkerStack
-type GetWorkerStackReply404Headers struct {
+// GetWorkerStackResponse404Headers the declared response headers of an HTTP 404 response for GetWorkerStack
+type GetWorkerStackResponse404Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerStackReply409Headers the declared response headers of an HTTP 409 response for GetWorkerStack
-type GetWorkerStackReply409Headers struct {
+// GetWorkerStackResponse409Headers the declared response headers of an HTTP 409 response for GetWorkerStack
+type GetWorkerStackResponse409Headers struct {
 	RetryAfter *int
 	XRequestID *string
 }
 
-// GetWorkerStackReply500Headers the declared response headers of an HTTP 500 response for GetWorkerStack
-type GetWorkerStackReply500Headers struct {
+// GetWorkerStackResponse500Headers the declared response headers of an HTTP 500 response for GetWorkerStack
+type GetWorkerStackResponse500Headers struct {
 	XRequestID *string
 }
 
-// GetWorkerStackReplyDefaultHeaders the declared response headers of an HTTP default response for GetWorkerStack
-type GetWorkerStackReplyDefaultHeaders struct {
+// GetWorkerStackResponseDefaultHeaders the declared response headers of an HTTP default response for GetWorkerStack
+type GetWorkerStackResponseDefaultHeaders struct {
 	XRequestID *string
 }
 
-type GetWorkerStackReply struct {
+type GetWorkerStackResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
@@ -5705,21 +6006,21 @@ type GetWorkerStackReply struct {
 	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
-	Headers200 *GetWorkerStackReply200Headers
+	Headers200 *GetWorkerStackResponse200Headers
 	// Headers400 the parsed response headers for an HTTP 400 response
-	Headers400 *GetWorkerStackReply400Headers
+	Headers400 *GetWorkerStackResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
-	Headers404 *GetWorkerStackReply404Headers
+	Headers404 *GetWorkerStackResponse404Headers
 	// Headers409 the parsed response headers for an HTTP 409 response
-	Headers409 *GetWorkerStackReply409Headers
+	Headers409 *GetWorkerStackResponse409Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
-	Headers500 *GetWorkerStackReply500Headers
+	Headers500 *GetWorkerStackResponse500Headers
 	// HeadersDefault the parsed response headers for an HTTP default response
-	HeadersDefault *GetWorkerStackReplyDefaultHeaders
+	HeadersDefault *GetWorkerStackResponseDefaultHeaders
 }
 
 // Status returns HTTPResponse.Status
-func (r GetWorkerStackReply) Status() string {
+func (r GetWorkerStackResponse) Status() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Status
 	}
@@ -5727,7 +6028,7 @@ func (r GetWorkerStackReply) Status() string {
 }
 
 // StatusCode returns HTTPResponse.StatusCode
-func (r GetWorkerStackReply) StatusCode() int {
+func (r GetWorkerStackResponse) StatusCode() int {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.StatusCode
 	}
@@ -5742,12 +6043,12 @@ func (r GetWorkerStackReply) StatusCode() int {
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET / (the `GetIndex` operationId).
-func (c *ClientWithResponses) GetIndexWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetIndexReply, error) {
+func (c *ClientWithResponses) GetIndexWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetIndexResponse, error) {
 	rsp, err := c.GetIndex(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetIndexReply(rsp)
+	return ParseGetIndexResponse(rsp)
 }
 
 // BroadcastWithBodyWithResponse Run a command in every worker, and in each one that starts later
@@ -5760,12 +6061,12 @@ func (c *ClientWithResponses) GetIndexWithResponse(ctx context.Context, reqEdito
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /broadcast (the `Broadcast` operationId).
-func (c *ClientWithResponses) BroadcastWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastReply, error) {
+func (c *ClientWithResponses) BroadcastWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*BroadcastResponse, error) {
 	rsp, err := c.BroadcastWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseBroadcastReply(rsp)
+	return ParseBroadcastResponse(rsp)
 }
 
 // BroadcastWithResponse Run a command in every worker, and in each one that starts later
@@ -5778,12 +6079,12 @@ func (c *ClientWithResponses) BroadcastWithBodyWithResponse(ctx context.Context,
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /broadcast (the `Broadcast` operationId).
-func (c *ClientWithResponses) BroadcastWithResponse(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastReply, error) {
+func (c *ClientWithResponses) BroadcastWithResponse(ctx context.Context, body BroadcastJSONRequestBody, reqEditors ...RequestEditorFn) (*BroadcastResponse, error) {
 	rsp, err := c.Broadcast(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseBroadcastReply(rsp)
+	return ParseBroadcastResponse(rsp)
 }
 
 // ListBroadcastsWithResponse List what workers run when they start
@@ -5791,12 +6092,12 @@ func (c *ClientWithResponses) BroadcastWithResponse(ctx context.Context, body Br
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /broadcasts (the `ListBroadcasts` operationId).
-func (c *ClientWithResponses) ListBroadcastsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListBroadcastsReply, error) {
+func (c *ClientWithResponses) ListBroadcastsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListBroadcastsResponse, error) {
 	rsp, err := c.ListBroadcasts(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListBroadcastsReply(rsp)
+	return ParseListBroadcastsResponse(rsp)
 }
 
 // RemoveBroadcastWithResponse Have workers that start run a broadcast no more
@@ -5806,12 +6107,12 @@ func (c *ClientWithResponses) ListBroadcastsWithResponse(ctx context.Context, re
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /broadcasts/{broadcast_id} (the `RemoveBroadcast` operationId).
-func (c *ClientWithResponses) RemoveBroadcastWithResponse(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*RemoveBroadcastReply, error) {
+func (c *ClientWithResponses) RemoveBroadcastWithResponse(ctx context.Context, broadcastID BroadcastID, reqEditors ...RequestEditorFn) (*RemoveBroadcastResponse, error) {
 	rsp, err := c.RemoveBroadcast(ctx, broadcastID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRemoveBroadcastReply(rsp)
+	return ParseRemoveBroadcastResponse(rsp)
 }
 
 // CheckoutWithBodyWithResponse Lease a worker, or open or attach to a session
@@ -5824,12 +6125,12 @@ func (c *ClientWithResponses) RemoveBroadcastWithResponse(ctx context.Context, b
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /checkout (the `Checkout` operationId).
-func (c *ClientWithResponses) CheckoutWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckoutReply, error) {
+func (c *ClientWithResponses) CheckoutWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CheckoutResponse, error) {
 	rsp, err := c.CheckoutWithBody(ctx, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCheckoutReply(rsp)
+	return ParseCheckoutResponse(rsp)
 }
 
 // CheckoutWithResponse Lease a worker, or open or attach to a session
@@ -5842,12 +6143,12 @@ func (c *ClientWithResponses) CheckoutWithBodyWithResponse(ctx context.Context, 
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /checkout (the `Checkout` operationId).
-func (c *ClientWithResponses) CheckoutWithResponse(ctx context.Context, body CheckoutJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckoutReply, error) {
+func (c *ClientWithResponses) CheckoutWithResponse(ctx context.Context, body CheckoutJSONRequestBody, reqEditors ...RequestEditorFn) (*CheckoutResponse, error) {
 	rsp, err := c.Checkout(ctx, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCheckoutReply(rsp)
+	return ParseCheckoutResponse(rsp)
 }
 
 // ReleaseLeaseWithResponse Give a lease back
@@ -5857,12 +6158,12 @@ func (c *ClientWithResponses) CheckoutWithResponse(ctx context.Context, body Che
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /checkout/{lease_id} (the `ReleaseLease` operationId).
-func (c *ClientWithResponses) ReleaseLeaseWithResponse(ctx context.Context, leaseID LeaseID, reqEditors ...RequestEditorFn) (*ReleaseLeaseReply, error) {
+func (c *ClientWithResponses) ReleaseLeaseWithResponse(ctx context.Context, leaseID LeaseID, reqEditors ...RequestEditorFn) (*ReleaseLeaseResponse, error) {
 	rsp, err := c.ReleaseLease(ctx, leaseID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReleaseLeaseReply(rsp)
+	return ParseReleaseLeaseResponse(rsp)
 }
 
 // RenewLeaseWithBodyWithResponse Extend a lease
@@ -5872,12 +6173,12 @@ func (c *ClientWithResponses) ReleaseLeaseWithResponse(ctx context.Context, leas
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /checkout/{lease_id}/renew (the `RenewLease` operationId).
-func (c *ClientWithResponses) RenewLeaseWithBodyWithResponse(ctx context.Context, leaseID LeaseID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewLeaseReply, error) {
+func (c *ClientWithResponses) RenewLeaseWithBodyWithResponse(ctx context.Context, leaseID LeaseID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RenewLeaseResponse, error) {
 	rsp, err := c.RenewLeaseWithBody(ctx, leaseID, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRenewLeaseReply(rsp)
+	return ParseRenewLeaseResponse(rsp)
 }
 
 // RenewLeaseWithResponse Extend a lease
@@ -5887,12 +6188,12 @@ func (c *ClientWithResponses) RenewLeaseWithBodyWithResponse(ctx context.Context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /checkout/{lease_id}/renew (the `RenewLease` operationId).
-func (c *ClientWithResponses) RenewLeaseWithResponse(ctx context.Context, leaseID LeaseID, body RenewLeaseJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewLeaseReply, error) {
+func (c *ClientWithResponses) RenewLeaseWithResponse(ctx context.Context, leaseID LeaseID, body RenewLeaseJSONRequestBody, reqEditors ...RequestEditorFn) (*RenewLeaseResponse, error) {
 	rsp, err := c.RenewLease(ctx, leaseID, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRenewLeaseReply(rsp)
+	return ParseRenewLeaseResponse(rsp)
 }
 
 // ListCommandsWithResponse List the commands of the app
@@ -5900,12 +6201,12 @@ func (c *ClientWithResponses) RenewLeaseWithResponse(ctx context.Context, leaseI
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /commands (the `ListCommands` operationId).
-func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCommandsReply, error) {
+func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCommandsResponse, error) {
 	rsp, err := c.ListCommands(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListCommandsReply(rsp)
+	return ParseListCommandsResponse(rsp)
 }
 
 // GetCommandWithResponse Look at one command
@@ -5913,12 +6214,12 @@ func (c *ClientWithResponses) ListCommandsWithResponse(ctx context.Context, reqE
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /commands/{command} (the `GetCommand` operationId).
-func (c *ClientWithResponses) GetCommandWithResponse(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*GetCommandReply, error) {
+func (c *ClientWithResponses) GetCommandWithResponse(ctx context.Context, command CommandName, reqEditors ...RequestEditorFn) (*GetCommandResponse, error) {
 	rsp, err := c.GetCommand(ctx, command, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetCommandReply(rsp)
+	return ParseGetCommandResponse(rsp)
 }
 
 // CallCommandWithBodyWithResponse Run a command, with its arguments as the body and its result as the reply
@@ -5930,12 +6231,12 @@ func (c *ClientWithResponses) GetCommandWithResponse(ctx context.Context, comman
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /commands/{command} (the `CallCommand` operationId).
-func (c *ClientWithResponses) CallCommandWithBodyWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallCommandReply, error) {
+func (c *ClientWithResponses) CallCommandWithBodyWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallCommandResponse, error) {
 	rsp, err := c.CallCommandWithBody(ctx, command, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCallCommandReply(rsp)
+	return ParseCallCommandResponse(rsp)
 }
 
 // CallCommandWithResponse Run a command, with its arguments as the body and its result as the reply
@@ -5947,12 +6248,12 @@ func (c *ClientWithResponses) CallCommandWithBodyWithResponse(ctx context.Contex
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /commands/{command} (the `CallCommand` operationId).
-func (c *ClientWithResponses) CallCommandWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CallCommandReply, error) {
+func (c *ClientWithResponses) CallCommandWithResponse(ctx context.Context, command CommandName, params *CallCommandParams, body CallCommandJSONRequestBody, reqEditors ...RequestEditorFn) (*CallCommandResponse, error) {
 	rsp, err := c.CallCommand(ctx, command, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCallCommandReply(rsp)
+	return ParseCallCommandResponse(rsp)
 }
 
 // GetDocsWithResponse This document as a page on which the operations can be tried
@@ -5963,12 +6264,12 @@ func (c *ClientWithResponses) CallCommandWithResponse(ctx context.Context, comma
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /docs (the `GetDocs` operationId).
-func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsReply, error) {
+func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetDocsResponse, error) {
 	rsp, err := c.GetDocs(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetDocsReply(rsp)
+	return ParseGetDocsResponse(rsp)
 }
 
 // ExecuteWithBodyWithResponse Run a command
@@ -5990,12 +6291,12 @@ func (c *ClientWithResponses) GetDocsWithResponse(ctx context.Context, reqEditor
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /execute (the `Execute` operationId).
-func (c *ClientWithResponses) ExecuteWithBodyWithResponse(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteReply, error) {
+func (c *ClientWithResponses) ExecuteWithBodyWithResponse(ctx context.Context, params *ExecuteParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ExecuteResponse, error) {
 	rsp, err := c.ExecuteWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseExecuteReply(rsp)
+	return ParseExecuteResponse(rsp)
 }
 
 // ExecuteWithResponse Run a command
@@ -6017,12 +6318,12 @@ func (c *ClientWithResponses) ExecuteWithBodyWithResponse(ctx context.Context, p
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /execute (the `Execute` operationId).
-func (c *ClientWithResponses) ExecuteWithResponse(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteReply, error) {
+func (c *ClientWithResponses) ExecuteWithResponse(ctx context.Context, params *ExecuteParams, body ExecuteJSONRequestBody, reqEditors ...RequestEditorFn) (*ExecuteResponse, error) {
 	rsp, err := c.Execute(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseExecuteReply(rsp)
+	return ParseExecuteResponse(rsp)
 }
 
 // ListExecutionsWithResponse List the calls that have no answer yet
@@ -6030,12 +6331,12 @@ func (c *ClientWithResponses) ExecuteWithResponse(ctx context.Context, params *E
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /executions (the `ListExecutions` operationId).
-func (c *ClientWithResponses) ListExecutionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListExecutionsReply, error) {
+func (c *ClientWithResponses) ListExecutionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListExecutionsResponse, error) {
 	rsp, err := c.ListExecutions(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListExecutionsReply(rsp)
+	return ParseListExecutionsResponse(rsp)
 }
 
 // CancelExecutionWithResponse Cancel a call
@@ -6046,12 +6347,12 @@ func (c *ClientWithResponses) ListExecutionsWithResponse(ctx context.Context, re
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /executions/{request_id} (the `CancelExecution` operationId).
-func (c *ClientWithResponses) CancelExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*CancelExecutionReply, error) {
+func (c *ClientWithResponses) CancelExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*CancelExecutionResponse, error) {
 	rsp, err := c.CancelExecution(ctx, requestID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseCancelExecutionReply(rsp)
+	return ParseCancelExecutionResponse(rsp)
 }
 
 // GetExecutionWithResponse Look at a call that has no answer yet
@@ -6059,12 +6360,12 @@ func (c *ClientWithResponses) CancelExecutionWithResponse(ctx context.Context, r
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /executions/{request_id} (the `GetExecution` operationId).
-func (c *ClientWithResponses) GetExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*GetExecutionReply, error) {
+func (c *ClientWithResponses) GetExecutionWithResponse(ctx context.Context, requestID RequestID, reqEditors ...RequestEditorFn) (*GetExecutionResponse, error) {
 	rsp, err := c.GetExecution(ctx, requestID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetExecutionReply(rsp)
+	return ParseGetExecutionResponse(rsp)
 }
 
 // GetHealthWithResponse State, counts and reasons
@@ -6074,12 +6375,12 @@ func (c *ClientWithResponses) GetExecutionWithResponse(ctx context.Context, requ
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /health (the `GetHealth` operationId).
-func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthReply, error) {
+func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetHealthResponse, error) {
 	rsp, err := c.GetHealth(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetHealthReply(rsp)
+	return ParseGetHealthResponse(rsp)
 }
 
 // GetLiveWithResponse Does the supervisor tick?
@@ -6087,12 +6388,12 @@ func (c *ClientWithResponses) GetHealthWithResponse(ctx context.Context, reqEdit
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /health/live (the `GetLive` operationId).
-func (c *ClientWithResponses) GetLiveWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLiveReply, error) {
+func (c *ClientWithResponses) GetLiveWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetLiveResponse, error) {
 	rsp, err := c.GetLive(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetLiveReply(rsp)
+	return ParseGetLiveResponse(rsp)
 }
 
 // GetReadyWithResponse Should a load balancer send traffic here?
@@ -6102,12 +6403,58 @@ func (c *ClientWithResponses) GetLiveWithResponse(ctx context.Context, reqEditor
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /health/ready (the `GetReady` operationId).
-func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, params *GetReadyParams, reqEditors ...RequestEditorFn) (*GetReadyReply, error) {
+func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, params *GetReadyParams, reqEditors ...RequestEditorFn) (*GetReadyResponse, error) {
 	rsp, err := c.GetReady(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetReadyReply(rsp)
+	return ParseGetReadyResponse(rsp)
+}
+
+// McpWithBodyWithResponse The commands as tools of the Model Context Protocol
+//
+// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+// the answer has in `charmer/call` what `/execute` tells beside the result.
+//
+// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+// What the page of another origin has a browser send is refused with 403.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /mcp (the `Mcp` operationId).
+func (c *ClientWithResponses) McpWithBodyWithResponse(ctx context.Context, params *McpParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*McpResponse, error) {
+	rsp, err := c.McpWithBody(ctx, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMcpResponse(rsp)
+}
+
+// McpWithResponse The commands as tools of the Model Context Protocol
+//
+// The streamable HTTP transport of the Model Context Protocol (https://modelcontextprotocol.io), with each command of the app as a tool, for programs that
+// let a language model call them. `tools/list` follows reloads. `tools/call` runs as `POST /execute` does; a call that fails or is refused is answered 200
+// with `isError: true` and, as text, the problem document that `/execute` would answer with. `_meta` of `tools/call` may have `charmer/session_id`; that of
+// the answer has in `charmer/call` what `/execute` tells beside the result.
+//
+// The service keeps nothing between two messages, so there is no GET and no DELETE (405), and a balancer may send each message elsewhere.
+// `Mcp-Session-Id`, which the answer to `initialize` has and clients repeat, only tells apart whose call a `notifications/cancelled` ends. Leaving ends a call too.
+// Answers are JSON; a call with a `progressToken` is answered as events if the client takes them. The body is one message, in all versions.
+// What the page of another origin has a browser send is refused with 403.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /mcp (the `Mcp` operationId).
+func (c *ClientWithResponses) McpWithResponse(ctx context.Context, params *McpParams, body McpJSONRequestBody, reqEditors ...RequestEditorFn) (*McpResponse, error) {
+	rsp, err := c.Mcp(ctx, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseMcpResponse(rsp)
 }
 
 // GetMetricsWithResponse Prometheus metrics
@@ -6115,12 +6462,12 @@ func (c *ClientWithResponses) GetReadyWithResponse(ctx context.Context, params *
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /metrics (the `GetMetrics` operationId).
-func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsReply, error) {
+func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetMetricsResponse, error) {
 	rsp, err := c.GetMetrics(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetMetricsReply(rsp)
+	return ParseGetMetricsResponse(rsp)
 }
 
 // GetOpenapi30JSONWithResponse The same for tools that know OpenAPI 3.0
@@ -6130,12 +6477,12 @@ func (c *ClientWithResponses) GetMetricsWithResponse(ctx context.Context, reqEdi
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi-3.0.json (the `GetOpenapi30JSON` operationId).
-func (c *ClientWithResponses) GetOpenapi30JSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapi30JSONReply, error) {
+func (c *ClientWithResponses) GetOpenapi30JSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapi30JSONResponse, error) {
 	rsp, err := c.GetOpenapi30JSON(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetOpenapi30JSONReply(rsp)
+	return ParseGetOpenapi30JSONResponse(rsp)
 }
 
 // GetOpenapiJSONWithResponse This document as JSON, with the commands of the app
@@ -6146,12 +6493,12 @@ func (c *ClientWithResponses) GetOpenapi30JSONWithResponse(ctx context.Context, 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi.json (the `GetOpenapiJSON` operationId).
-func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONReply, error) {
+func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiJSONResponse, error) {
 	rsp, err := c.GetOpenapiJSON(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetOpenapiJSONReply(rsp)
+	return ParseGetOpenapiJSONResponse(rsp)
 }
 
 // GetOpenapiYAMLWithResponse This document
@@ -6159,12 +6506,12 @@ func (c *ClientWithResponses) GetOpenapiJSONWithResponse(ctx context.Context, re
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /openapi.yaml (the `GetOpenapiYAML` operationId).
-func (c *ClientWithResponses) GetOpenapiYAMLWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYAMLReply, error) {
+func (c *ClientWithResponses) GetOpenapiYAMLWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetOpenapiYAMLResponse, error) {
 	rsp, err := c.GetOpenapiYAML(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetOpenapiYAMLReply(rsp)
+	return ParseGetOpenapiYAMLResponse(rsp)
 }
 
 // ReloadWithResponse Run the app's code as it is now
@@ -6177,12 +6524,12 @@ func (c *ClientWithResponses) GetOpenapiYAMLWithResponse(ctx context.Context, re
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /reload (the `Reload` operationId).
-func (c *ClientWithResponses) ReloadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReloadReply, error) {
+func (c *ClientWithResponses) ReloadWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ReloadResponse, error) {
 	rsp, err := c.Reload(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseReloadReply(rsp)
+	return ParseReloadResponse(rsp)
 }
 
 // ListSessionsWithResponse List the sessions
@@ -6190,12 +6537,12 @@ func (c *ClientWithResponses) ReloadWithResponse(ctx context.Context, reqEditors
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /sessions (the `ListSessions` operationId).
-func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSessionsReply, error) {
+func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListSessionsResponse, error) {
 	rsp, err := c.ListSessions(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListSessionsReply(rsp)
+	return ParseListSessionsResponse(rsp)
 }
 
 // EndSessionWithResponse End a session
@@ -6206,12 +6553,12 @@ func (c *ClientWithResponses) ListSessionsWithResponse(ctx context.Context, reqE
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /sessions/{session_id} (the `EndSession` operationId).
-func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*EndSessionReply, error) {
+func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*EndSessionResponse, error) {
 	rsp, err := c.EndSession(ctx, sessionID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseEndSessionReply(rsp)
+	return ParseEndSessionResponse(rsp)
 }
 
 // GetSessionWithResponse Look at one session
@@ -6219,12 +6566,12 @@ func (c *ClientWithResponses) EndSessionWithResponse(ctx context.Context, sessio
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /sessions/{session_id} (the `GetSession` operationId).
-func (c *ClientWithResponses) GetSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*GetSessionReply, error) {
+func (c *ClientWithResponses) GetSessionWithResponse(ctx context.Context, sessionID SessionIDPath, reqEditors ...RequestEditorFn) (*GetSessionResponse, error) {
 	rsp, err := c.GetSession(ctx, sessionID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetSessionReply(rsp)
+	return ParseGetSessionResponse(rsp)
 }
 
 // GetStatsWithResponse One consistent snapshot of the pool's numbers
@@ -6232,12 +6579,12 @@ func (c *ClientWithResponses) GetSessionWithResponse(ctx context.Context, sessio
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /stats (the `GetStats` operationId).
-func (c *ClientWithResponses) GetStatsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatsReply, error) {
+func (c *ClientWithResponses) GetStatsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetStatsResponse, error) {
 	rsp, err := c.GetStats(ctx, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetStatsReply(rsp)
+	return ParseGetStatsResponse(rsp)
 }
 
 // ListWorkersWithResponse List the workers and what each does now
@@ -6245,12 +6592,12 @@ func (c *ClientWithResponses) GetStatsWithResponse(ctx context.Context, reqEdito
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /workers (the `ListWorkers` operationId).
-func (c *ClientWithResponses) ListWorkersWithResponse(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*ListWorkersReply, error) {
+func (c *ClientWithResponses) ListWorkersWithResponse(ctx context.Context, params *ListWorkersParams, reqEditors ...RequestEditorFn) (*ListWorkersResponse, error) {
 	rsp, err := c.ListWorkers(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseListWorkersReply(rsp)
+	return ParseListWorkersResponse(rsp)
 }
 
 // GetWorkerWithResponse Look at one worker
@@ -6258,12 +6605,12 @@ func (c *ClientWithResponses) ListWorkersWithResponse(ctx context.Context, param
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /workers/{worker_id} (the `GetWorker` operationId).
-func (c *ClientWithResponses) GetWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerReply, error) {
+func (c *ClientWithResponses) GetWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerResponse, error) {
 	rsp, err := c.GetWorker(ctx, workerID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetWorkerReply(rsp)
+	return ParseGetWorkerResponse(rsp)
 }
 
 // RecycleWorkerWithResponse Replace a worker
@@ -6273,12 +6620,12 @@ func (c *ClientWithResponses) GetWorkerWithResponse(ctx context.Context, workerI
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /workers/{worker_id}/recycle (the `RecycleWorker` operationId).
-func (c *ClientWithResponses) RecycleWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*RecycleWorkerReply, error) {
+func (c *ClientWithResponses) RecycleWorkerWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*RecycleWorkerResponse, error) {
 	rsp, err := c.RecycleWorker(ctx, workerID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseRecycleWorkerReply(rsp)
+	return ParseRecycleWorkerResponse(rsp)
 }
 
 // GetWorkerStackWithResponse Where the threads of a worker are now
@@ -6295,23 +6642,23 @@ func (c *ClientWithResponses) RecycleWorkerWithResponse(ctx context.Context, wor
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /workers/{worker_id}/stack (the `GetWorkerStack` operationId).
-func (c *ClientWithResponses) GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackReply, error) {
+func (c *ClientWithResponses) GetWorkerStackWithResponse(ctx context.Context, workerID WorkerID, reqEditors ...RequestEditorFn) (*GetWorkerStackResponse, error) {
 	rsp, err := c.GetWorkerStack(ctx, workerID, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
-	return ParseGetWorkerStackReply(rsp)
+	return ParseGetWorkerStackResponse(rsp)
 }
 
-// ParseGetIndexReply parses an HTTP response from a GetIndexWithResponse call
-func ParseGetIndexReply(rsp *http.Response) (*GetIndexReply, error) {
+// ParseGetIndexResponse parses an HTTP response from a GetIndexWithResponse call
+func ParseGetIndexResponse(rsp *http.Response) (*GetIndexResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetIndexReply{
+	response := &GetIndexResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -6345,7 +6692,7 @@ func ParseGetIndexReply(rsp *http.Response) (*GetIndexReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetIndexReply200Headers
+		var headers GetIndexResponse200Headers
 		if values := rsp.Header.Values("Vary"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Vary", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6362,7 +6709,7 @@ func ParseGetIndexReply(rsp *http.Response) (*GetIndexReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetIndexReply500Headers
+		var headers GetIndexResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6372,7 +6719,7 @@ func ParseGetIndexReply(rsp *http.Response) (*GetIndexReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetIndexReplyDefaultHeaders
+		var headers GetIndexResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6386,22 +6733,22 @@ func ParseGetIndexReply(rsp *http.Response) (*GetIndexReply, error) {
 	return response, nil
 }
 
-// ParseBroadcastReply parses an HTTP response from a BroadcastWithResponse call
-func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
+// ParseBroadcastResponse parses an HTTP response from a BroadcastWithResponse call
+func ParseBroadcastResponse(rsp *http.Response) (*BroadcastResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &BroadcastReply{
+	response := &BroadcastResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest BroadcastResponse
+		var dest BroadcastReply
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6460,7 +6807,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers BroadcastReply200Headers
+		var headers BroadcastResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6470,7 +6817,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers BroadcastReply400Headers
+		var headers BroadcastResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6480,7 +6827,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers BroadcastReply404Headers
+		var headers BroadcastResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6490,7 +6837,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 413:
-		var headers BroadcastReply413Headers
+		var headers BroadcastResponse413Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6500,7 +6847,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 		}
 		response.Headers413 = &headers
 	case rsp.StatusCode == 415:
-		var headers BroadcastReply415Headers
+		var headers BroadcastResponse415Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6510,7 +6857,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 		}
 		response.Headers415 = &headers
 	case rsp.StatusCode == 500:
-		var headers BroadcastReply500Headers
+		var headers BroadcastResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6520,7 +6867,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
-		var headers BroadcastReply503Headers
+		var headers BroadcastResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -6537,7 +6884,7 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 		}
 		response.Headers503 = &headers
 	case true:
-		var headers BroadcastReplyDefaultHeaders
+		var headers BroadcastResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6551,15 +6898,15 @@ func ParseBroadcastReply(rsp *http.Response) (*BroadcastReply, error) {
 	return response, nil
 }
 
-// ParseListBroadcastsReply parses an HTTP response from a ListBroadcastsWithResponse call
-func ParseListBroadcastsReply(rsp *http.Response) (*ListBroadcastsReply, error) {
+// ParseListBroadcastsResponse parses an HTTP response from a ListBroadcastsWithResponse call
+func ParseListBroadcastsResponse(rsp *http.Response) (*ListBroadcastsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListBroadcastsReply{
+	response := &ListBroadcastsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -6590,7 +6937,7 @@ func ParseListBroadcastsReply(rsp *http.Response) (*ListBroadcastsReply, error) 
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListBroadcastsReply200Headers
+		var headers ListBroadcastsResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6600,7 +6947,7 @@ func ParseListBroadcastsReply(rsp *http.Response) (*ListBroadcastsReply, error) 
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers ListBroadcastsReply500Headers
+		var headers ListBroadcastsResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6610,7 +6957,7 @@ func ParseListBroadcastsReply(rsp *http.Response) (*ListBroadcastsReply, error) 
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers ListBroadcastsReplyDefaultHeaders
+		var headers ListBroadcastsResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6624,15 +6971,15 @@ func ParseListBroadcastsReply(rsp *http.Response) (*ListBroadcastsReply, error) 
 	return response, nil
 }
 
-// ParseRemoveBroadcastReply parses an HTTP response from a RemoveBroadcastWithResponse call
-func ParseRemoveBroadcastReply(rsp *http.Response) (*RemoveBroadcastReply, error) {
+// ParseRemoveBroadcastResponse parses an HTTP response from a RemoveBroadcastWithResponse call
+func ParseRemoveBroadcastResponse(rsp *http.Response) (*RemoveBroadcastResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &RemoveBroadcastReply{
+	response := &RemoveBroadcastResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -6666,7 +7013,7 @@ func ParseRemoveBroadcastReply(rsp *http.Response) (*RemoveBroadcastReply, error
 
 	switch {
 	case rsp.StatusCode == 204:
-		var headers RemoveBroadcastReply204Headers
+		var headers RemoveBroadcastResponse204Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6676,7 +7023,7 @@ func ParseRemoveBroadcastReply(rsp *http.Response) (*RemoveBroadcastReply, error
 		}
 		response.Headers204 = &headers
 	case rsp.StatusCode == 404:
-		var headers RemoveBroadcastReply404Headers
+		var headers RemoveBroadcastResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6686,7 +7033,7 @@ func ParseRemoveBroadcastReply(rsp *http.Response) (*RemoveBroadcastReply, error
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 500:
-		var headers RemoveBroadcastReply500Headers
+		var headers RemoveBroadcastResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6696,7 +7043,7 @@ func ParseRemoveBroadcastReply(rsp *http.Response) (*RemoveBroadcastReply, error
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers RemoveBroadcastReplyDefaultHeaders
+		var headers RemoveBroadcastResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6710,22 +7057,22 @@ func ParseRemoveBroadcastReply(rsp *http.Response) (*RemoveBroadcastReply, error
 	return response, nil
 }
 
-// ParseCheckoutReply parses an HTTP response from a CheckoutWithResponse call
-func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
+// ParseCheckoutResponse parses an HTTP response from a CheckoutWithResponse call
+func ParseCheckoutResponse(rsp *http.Response) (*CheckoutResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CheckoutReply{
+	response := &CheckoutResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
-		var dest CheckoutResponse
+		var dest CheckoutReply
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -6812,7 +7159,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 
 	switch {
 	case rsp.StatusCode == 201:
-		var headers CheckoutReply201Headers
+		var headers CheckoutResponse201Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6829,7 +7176,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers201 = &headers
 	case rsp.StatusCode == 400:
-		var headers CheckoutReply400Headers
+		var headers CheckoutResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6839,7 +7186,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers CheckoutReply404Headers
+		var headers CheckoutResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6849,7 +7196,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 409:
-		var headers CheckoutReply409Headers
+		var headers CheckoutResponse409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -6866,7 +7213,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 413:
-		var headers CheckoutReply413Headers
+		var headers CheckoutResponse413Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6876,7 +7223,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers413 = &headers
 	case rsp.StatusCode == 415:
-		var headers CheckoutReply415Headers
+		var headers CheckoutResponse415Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6886,7 +7233,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers415 = &headers
 	case rsp.StatusCode == 422:
-		var headers CheckoutReply422Headers
+		var headers CheckoutResponse422Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6896,7 +7243,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers422 = &headers
 	case rsp.StatusCode == 500:
-		var headers CheckoutReply500Headers
+		var headers CheckoutResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6906,7 +7253,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 502:
-		var headers CheckoutReply502Headers
+		var headers CheckoutResponse502Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -6923,7 +7270,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers502 = &headers
 	case rsp.StatusCode == 503:
-		var headers CheckoutReply503Headers
+		var headers CheckoutResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -6940,7 +7287,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers503 = &headers
 	case rsp.StatusCode == 504:
-		var headers CheckoutReply504Headers
+		var headers CheckoutResponse504Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -6957,7 +7304,7 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 		}
 		response.Headers504 = &headers
 	case true:
-		var headers CheckoutReplyDefaultHeaders
+		var headers CheckoutResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -6971,15 +7318,15 @@ func ParseCheckoutReply(rsp *http.Response) (*CheckoutReply, error) {
 	return response, nil
 }
 
-// ParseReleaseLeaseReply parses an HTTP response from a ReleaseLeaseWithResponse call
-func ParseReleaseLeaseReply(rsp *http.Response) (*ReleaseLeaseReply, error) {
+// ParseReleaseLeaseResponse parses an HTTP response from a ReleaseLeaseWithResponse call
+func ParseReleaseLeaseResponse(rsp *http.Response) (*ReleaseLeaseResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ReleaseLeaseReply{
+	response := &ReleaseLeaseResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -7020,7 +7367,7 @@ func ParseReleaseLeaseReply(rsp *http.Response) (*ReleaseLeaseReply, error) {
 
 	switch {
 	case rsp.StatusCode == 204:
-		var headers ReleaseLeaseReply204Headers
+		var headers ReleaseLeaseResponse204Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7030,7 +7377,7 @@ func ParseReleaseLeaseReply(rsp *http.Response) (*ReleaseLeaseReply, error) {
 		}
 		response.Headers204 = &headers
 	case rsp.StatusCode == 404:
-		var headers ReleaseLeaseReply404Headers
+		var headers ReleaseLeaseResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7040,7 +7387,7 @@ func ParseReleaseLeaseReply(rsp *http.Response) (*ReleaseLeaseReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 410:
-		var headers ReleaseLeaseReply410Headers
+		var headers ReleaseLeaseResponse410Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7050,7 +7397,7 @@ func ParseReleaseLeaseReply(rsp *http.Response) (*ReleaseLeaseReply, error) {
 		}
 		response.Headers410 = &headers
 	case rsp.StatusCode == 500:
-		var headers ReleaseLeaseReply500Headers
+		var headers ReleaseLeaseResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7060,7 +7407,7 @@ func ParseReleaseLeaseReply(rsp *http.Response) (*ReleaseLeaseReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers ReleaseLeaseReplyDefaultHeaders
+		var headers ReleaseLeaseResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7074,22 +7421,22 @@ func ParseReleaseLeaseReply(rsp *http.Response) (*ReleaseLeaseReply, error) {
 	return response, nil
 }
 
-// ParseRenewLeaseReply parses an HTTP response from a RenewLeaseWithResponse call
-func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
+// ParseRenewLeaseResponse parses an HTTP response from a RenewLeaseWithResponse call
+func ParseRenewLeaseResponse(rsp *http.Response) (*RenewLeaseResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &RenewLeaseReply{
+	response := &RenewLeaseResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest RenewResponse
+		var dest RenewReply
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7148,7 +7495,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers RenewLeaseReply200Headers
+		var headers RenewLeaseResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7158,7 +7505,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers RenewLeaseReply400Headers
+		var headers RenewLeaseResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7168,7 +7515,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers RenewLeaseReply404Headers
+		var headers RenewLeaseResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7178,7 +7525,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 410:
-		var headers RenewLeaseReply410Headers
+		var headers RenewLeaseResponse410Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7188,7 +7535,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 		}
 		response.Headers410 = &headers
 	case rsp.StatusCode == 413:
-		var headers RenewLeaseReply413Headers
+		var headers RenewLeaseResponse413Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7198,7 +7545,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 		}
 		response.Headers413 = &headers
 	case rsp.StatusCode == 415:
-		var headers RenewLeaseReply415Headers
+		var headers RenewLeaseResponse415Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7208,7 +7555,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 		}
 		response.Headers415 = &headers
 	case rsp.StatusCode == 500:
-		var headers RenewLeaseReply500Headers
+		var headers RenewLeaseResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7218,7 +7565,7 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers RenewLeaseReplyDefaultHeaders
+		var headers RenewLeaseResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7232,15 +7579,15 @@ func ParseRenewLeaseReply(rsp *http.Response) (*RenewLeaseReply, error) {
 	return response, nil
 }
 
-// ParseListCommandsReply parses an HTTP response from a ListCommandsWithResponse call
-func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
+// ParseListCommandsResponse parses an HTTP response from a ListCommandsWithResponse call
+func ParseListCommandsResponse(rsp *http.Response) (*ListCommandsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListCommandsReply{
+	response := &ListCommandsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -7278,7 +7625,7 @@ func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListCommandsReply200Headers
+		var headers ListCommandsResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7288,7 +7635,7 @@ func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers ListCommandsReply500Headers
+		var headers ListCommandsResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7298,7 +7645,7 @@ func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
-		var headers ListCommandsReply503Headers
+		var headers ListCommandsResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -7315,7 +7662,7 @@ func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
 		}
 		response.Headers503 = &headers
 	case true:
-		var headers ListCommandsReplyDefaultHeaders
+		var headers ListCommandsResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7329,15 +7676,15 @@ func ParseListCommandsReply(rsp *http.Response) (*ListCommandsReply, error) {
 	return response, nil
 }
 
-// ParseGetCommandReply parses an HTTP response from a GetCommandWithResponse call
-func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
+// ParseGetCommandResponse parses an HTTP response from a GetCommandWithResponse call
+func ParseGetCommandResponse(rsp *http.Response) (*GetCommandResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetCommandReply{
+	response := &GetCommandResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -7389,7 +7736,7 @@ func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetCommandReply200Headers
+		var headers GetCommandResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7399,7 +7746,7 @@ func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers GetCommandReply400Headers
+		var headers GetCommandResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7409,7 +7756,7 @@ func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers GetCommandReply404Headers
+		var headers GetCommandResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7419,7 +7766,7 @@ func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetCommandReply500Headers
+		var headers GetCommandResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7429,7 +7776,7 @@ func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
-		var headers GetCommandReply503Headers
+		var headers GetCommandResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -7446,7 +7793,7 @@ func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
 		}
 		response.Headers503 = &headers
 	case true:
-		var headers GetCommandReplyDefaultHeaders
+		var headers GetCommandResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7460,15 +7807,15 @@ func ParseGetCommandReply(rsp *http.Response) (*GetCommandReply, error) {
 	return response, nil
 }
 
-// ParseCallCommandReply parses an HTTP response from a CallCommandWithResponse call
-func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
+// ParseCallCommandResponse parses an HTTP response from a CallCommandWithResponse call
+func ParseCallCommandResponse(rsp *http.Response) (*CallCommandResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CallCommandReply{
+	response := &CallCommandResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -7579,7 +7926,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers CallCommandReply200Headers
+		var headers CallCommandResponse200Headers
 		if values := rsp.Header.Values("Charmer-Generation"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Charmer-Generation", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7617,7 +7964,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers CallCommandReply400Headers
+		var headers CallCommandResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7627,7 +7974,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers CallCommandReply404Headers
+		var headers CallCommandResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7637,7 +7984,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 406:
-		var headers CallCommandReply406Headers
+		var headers CallCommandResponse406Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7647,7 +7994,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers406 = &headers
 	case rsp.StatusCode == 409:
-		var headers CallCommandReply409Headers
+		var headers CallCommandResponse409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -7664,7 +8011,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 410:
-		var headers CallCommandReply410Headers
+		var headers CallCommandResponse410Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7674,7 +8021,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers410 = &headers
 	case rsp.StatusCode == 413:
-		var headers CallCommandReply413Headers
+		var headers CallCommandResponse413Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7684,7 +8031,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers413 = &headers
 	case rsp.StatusCode == 415:
-		var headers CallCommandReply415Headers
+		var headers CallCommandResponse415Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7694,7 +8041,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers415 = &headers
 	case rsp.StatusCode == 422:
-		var headers CallCommandReply422Headers
+		var headers CallCommandResponse422Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7704,7 +8051,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers422 = &headers
 	case rsp.StatusCode == 500:
-		var headers CallCommandReply500Headers
+		var headers CallCommandResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7714,7 +8061,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 502:
-		var headers CallCommandReply502Headers
+		var headers CallCommandResponse502Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -7731,7 +8078,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers502 = &headers
 	case rsp.StatusCode == 503:
-		var headers CallCommandReply503Headers
+		var headers CallCommandResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -7748,7 +8095,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers503 = &headers
 	case rsp.StatusCode == 504:
-		var headers CallCommandReply504Headers
+		var headers CallCommandResponse504Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -7765,7 +8112,7 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 		}
 		response.Headers504 = &headers
 	case true:
-		var headers CallCommandReplyDefaultHeaders
+		var headers CallCommandResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7779,15 +8126,15 @@ func ParseCallCommandReply(rsp *http.Response) (*CallCommandReply, error) {
 	return response, nil
 }
 
-// ParseGetDocsReply parses an HTTP response from a GetDocsWithResponse call
-func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
+// ParseGetDocsResponse parses an HTTP response from a GetDocsWithResponse call
+func ParseGetDocsResponse(rsp *http.Response) (*GetDocsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetDocsReply{
+	response := &GetDocsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -7814,7 +8161,7 @@ func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetDocsReply200Headers
+		var headers GetDocsResponse200Headers
 		if values := rsp.Header.Values("Content-Security-Policy"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Security-Policy", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7838,7 +8185,7 @@ func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 304:
-		var headers GetDocsReply304Headers
+		var headers GetDocsResponse304Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7855,7 +8202,7 @@ func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
 		}
 		response.Headers304 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetDocsReply500Headers
+		var headers GetDocsResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7865,7 +8212,7 @@ func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetDocsReplyDefaultHeaders
+		var headers GetDocsResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -7879,22 +8226,22 @@ func ParseGetDocsReply(rsp *http.Response) (*GetDocsReply, error) {
 	return response, nil
 }
 
-// ParseExecuteReply parses an HTTP response from a ExecuteWithResponse call
-func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
+// ParseExecuteResponse parses an HTTP response from a ExecuteWithResponse call
+func ParseExecuteResponse(rsp *http.Response) (*ExecuteResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ExecuteReply{
+	response := &ExecuteResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest ExecuteResponse
+		var dest ExecuteReply
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -7998,7 +8345,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ExecuteReply200Headers
+		var headers ExecuteResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8008,7 +8355,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers ExecuteReply400Headers
+		var headers ExecuteResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8018,7 +8365,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers ExecuteReply404Headers
+		var headers ExecuteResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8028,7 +8375,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 406:
-		var headers ExecuteReply406Headers
+		var headers ExecuteResponse406Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8038,7 +8385,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers406 = &headers
 	case rsp.StatusCode == 409:
-		var headers ExecuteReply409Headers
+		var headers ExecuteResponse409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8055,7 +8402,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 410:
-		var headers ExecuteReply410Headers
+		var headers ExecuteResponse410Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8065,7 +8412,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers410 = &headers
 	case rsp.StatusCode == 413:
-		var headers ExecuteReply413Headers
+		var headers ExecuteResponse413Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8075,7 +8422,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers413 = &headers
 	case rsp.StatusCode == 415:
-		var headers ExecuteReply415Headers
+		var headers ExecuteResponse415Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8085,7 +8432,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers415 = &headers
 	case rsp.StatusCode == 422:
-		var headers ExecuteReply422Headers
+		var headers ExecuteResponse422Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8095,7 +8442,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers422 = &headers
 	case rsp.StatusCode == 500:
-		var headers ExecuteReply500Headers
+		var headers ExecuteResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8105,7 +8452,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 502:
-		var headers ExecuteReply502Headers
+		var headers ExecuteResponse502Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8122,7 +8469,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers502 = &headers
 	case rsp.StatusCode == 503:
-		var headers ExecuteReply503Headers
+		var headers ExecuteResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8139,7 +8486,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers503 = &headers
 	case rsp.StatusCode == 504:
-		var headers ExecuteReply504Headers
+		var headers ExecuteResponse504Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8156,7 +8503,7 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 		}
 		response.Headers504 = &headers
 	case true:
-		var headers ExecuteReplyDefaultHeaders
+		var headers ExecuteResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8170,15 +8517,15 @@ func ParseExecuteReply(rsp *http.Response) (*ExecuteReply, error) {
 	return response, nil
 }
 
-// ParseListExecutionsReply parses an HTTP response from a ListExecutionsWithResponse call
-func ParseListExecutionsReply(rsp *http.Response) (*ListExecutionsReply, error) {
+// ParseListExecutionsResponse parses an HTTP response from a ListExecutionsWithResponse call
+func ParseListExecutionsResponse(rsp *http.Response) (*ListExecutionsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListExecutionsReply{
+	response := &ListExecutionsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8209,7 +8556,7 @@ func ParseListExecutionsReply(rsp *http.Response) (*ListExecutionsReply, error) 
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListExecutionsReply200Headers
+		var headers ListExecutionsResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8219,7 +8566,7 @@ func ParseListExecutionsReply(rsp *http.Response) (*ListExecutionsReply, error) 
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers ListExecutionsReply500Headers
+		var headers ListExecutionsResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8229,7 +8576,7 @@ func ParseListExecutionsReply(rsp *http.Response) (*ListExecutionsReply, error) 
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers ListExecutionsReplyDefaultHeaders
+		var headers ListExecutionsResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8243,22 +8590,22 @@ func ParseListExecutionsReply(rsp *http.Response) (*ListExecutionsReply, error) 
 	return response, nil
 }
 
-// ParseCancelExecutionReply parses an HTTP response from a CancelExecutionWithResponse call
-func ParseCancelExecutionReply(rsp *http.Response) (*CancelExecutionReply, error) {
+// ParseCancelExecutionResponse parses an HTTP response from a CancelExecutionWithResponse call
+func ParseCancelExecutionResponse(rsp *http.Response) (*CancelExecutionResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &CancelExecutionReply{
+	response := &CancelExecutionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest CancelResponse
+		var dest CancelReply
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8289,7 +8636,7 @@ func ParseCancelExecutionReply(rsp *http.Response) (*CancelExecutionReply, error
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers CancelExecutionReply200Headers
+		var headers CancelExecutionResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8299,7 +8646,7 @@ func ParseCancelExecutionReply(rsp *http.Response) (*CancelExecutionReply, error
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 404:
-		var headers CancelExecutionReply404Headers
+		var headers CancelExecutionResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8309,7 +8656,7 @@ func ParseCancelExecutionReply(rsp *http.Response) (*CancelExecutionReply, error
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 500:
-		var headers CancelExecutionReply500Headers
+		var headers CancelExecutionResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8319,7 +8666,7 @@ func ParseCancelExecutionReply(rsp *http.Response) (*CancelExecutionReply, error
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers CancelExecutionReplyDefaultHeaders
+		var headers CancelExecutionResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8333,15 +8680,15 @@ func ParseCancelExecutionReply(rsp *http.Response) (*CancelExecutionReply, error
 	return response, nil
 }
 
-// ParseGetExecutionReply parses an HTTP response from a GetExecutionWithResponse call
-func ParseGetExecutionReply(rsp *http.Response) (*GetExecutionReply, error) {
+// ParseGetExecutionResponse parses an HTTP response from a GetExecutionWithResponse call
+func ParseGetExecutionResponse(rsp *http.Response) (*GetExecutionResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetExecutionReply{
+	response := &GetExecutionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8379,7 +8726,7 @@ func ParseGetExecutionReply(rsp *http.Response) (*GetExecutionReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetExecutionReply200Headers
+		var headers GetExecutionResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8389,7 +8736,7 @@ func ParseGetExecutionReply(rsp *http.Response) (*GetExecutionReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 404:
-		var headers GetExecutionReply404Headers
+		var headers GetExecutionResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8399,7 +8746,7 @@ func ParseGetExecutionReply(rsp *http.Response) (*GetExecutionReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetExecutionReply500Headers
+		var headers GetExecutionResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8409,7 +8756,7 @@ func ParseGetExecutionReply(rsp *http.Response) (*GetExecutionReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetExecutionReplyDefaultHeaders
+		var headers GetExecutionResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8423,15 +8770,15 @@ func ParseGetExecutionReply(rsp *http.Response) (*GetExecutionReply, error) {
 	return response, nil
 }
 
-// ParseGetHealthReply parses an HTTP response from a GetHealthWithResponse call
-func ParseGetHealthReply(rsp *http.Response) (*GetHealthReply, error) {
+// ParseGetHealthResponse parses an HTTP response from a GetHealthWithResponse call
+func ParseGetHealthResponse(rsp *http.Response) (*GetHealthResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetHealthReply{
+	response := &GetHealthResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8469,7 +8816,7 @@ func ParseGetHealthReply(rsp *http.Response) (*GetHealthReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetHealthReply200Headers
+		var headers GetHealthResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8479,7 +8826,7 @@ func ParseGetHealthReply(rsp *http.Response) (*GetHealthReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetHealthReply500Headers
+		var headers GetHealthResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8489,7 +8836,7 @@ func ParseGetHealthReply(rsp *http.Response) (*GetHealthReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
-		var headers GetHealthReply503Headers
+		var headers GetHealthResponse503Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8499,7 +8846,7 @@ func ParseGetHealthReply(rsp *http.Response) (*GetHealthReply, error) {
 		}
 		response.Headers503 = &headers
 	case true:
-		var headers GetHealthReplyDefaultHeaders
+		var headers GetHealthResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8513,15 +8860,15 @@ func ParseGetHealthReply(rsp *http.Response) (*GetHealthReply, error) {
 	return response, nil
 }
 
-// ParseGetLiveReply parses an HTTP response from a GetLiveWithResponse call
-func ParseGetLiveReply(rsp *http.Response) (*GetLiveReply, error) {
+// ParseGetLiveResponse parses an HTTP response from a GetLiveWithResponse call
+func ParseGetLiveResponse(rsp *http.Response) (*GetLiveResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetLiveReply{
+	response := &GetLiveResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8552,7 +8899,7 @@ func ParseGetLiveReply(rsp *http.Response) (*GetLiveReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetLiveReply200Headers
+		var headers GetLiveResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8562,7 +8909,7 @@ func ParseGetLiveReply(rsp *http.Response) (*GetLiveReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetLiveReply500Headers
+		var headers GetLiveResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8572,7 +8919,7 @@ func ParseGetLiveReply(rsp *http.Response) (*GetLiveReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetLiveReplyDefaultHeaders
+		var headers GetLiveResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8586,15 +8933,15 @@ func ParseGetLiveReply(rsp *http.Response) (*GetLiveReply, error) {
 	return response, nil
 }
 
-// ParseGetReadyReply parses an HTTP response from a GetReadyWithResponse call
-func ParseGetReadyReply(rsp *http.Response) (*GetReadyReply, error) {
+// ParseGetReadyResponse parses an HTTP response from a GetReadyWithResponse call
+func ParseGetReadyResponse(rsp *http.Response) (*GetReadyResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetReadyReply{
+	response := &GetReadyResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8639,7 +8986,7 @@ func ParseGetReadyReply(rsp *http.Response) (*GetReadyReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetReadyReply200Headers
+		var headers GetReadyResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8649,7 +8996,7 @@ func ParseGetReadyReply(rsp *http.Response) (*GetReadyReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers GetReadyReply400Headers
+		var headers GetReadyResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8659,7 +9006,7 @@ func ParseGetReadyReply(rsp *http.Response) (*GetReadyReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetReadyReply500Headers
+		var headers GetReadyResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8669,7 +9016,7 @@ func ParseGetReadyReply(rsp *http.Response) (*GetReadyReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
-		var headers GetReadyReply503Headers
+		var headers GetReadyResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8686,7 +9033,7 @@ func ParseGetReadyReply(rsp *http.Response) (*GetReadyReply, error) {
 		}
 		response.Headers503 = &headers
 	case true:
-		var headers GetReadyReplyDefaultHeaders
+		var headers GetReadyResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8700,15 +9047,203 @@ func ParseGetReadyReply(rsp *http.Response) (*GetReadyReply, error) {
 	return response, nil
 }
 
-// ParseGetMetricsReply parses an HTTP response from a GetMetricsWithResponse call
-func ParseGetMetricsReply(rsp *http.Response) (*GetMetricsReply, error) {
+// ParseMcpResponse parses an HTTP response from a McpWithResponse call
+func ParseMcpResponse(rsp *http.Response) (*McpResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetMetricsReply{
+	response := &McpResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest json.RawMessage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 400:
+		var dest McpRefusalApplicationJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON400 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 400:
+		var dest McpRefusalApplicationProblemPlusJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 403:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON403 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/json" && rsp.StatusCode == 404:
+		var dest McpRefusalApplicationJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON404 = &dest
+
+	case rsp.Header.Get("Content-Type") == "application/problem+json" && rsp.StatusCode == 404:
+		var dest McpRefusalApplicationProblemPlusJSON
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 413:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON413 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 415:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON415 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 500:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON500 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/event-stream) unsupported
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers McpResponse200Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 202:
+		var headers McpResponse202Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers202 = &headers
+	case rsp.StatusCode == 400:
+		var headers McpResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 403:
+		var headers McpResponse403Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers403 = &headers
+	case rsp.StatusCode == 404:
+		var headers McpResponse404Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case rsp.StatusCode == 413:
+		var headers McpResponse413Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers413 = &headers
+	case rsp.StatusCode == 415:
+		var headers McpResponse415Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers415 = &headers
+	case rsp.StatusCode == 500:
+		var headers McpResponse500Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers500 = &headers
+	case true:
+		var headers McpResponseDefaultHeaders
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetMetricsResponse parses an HTTP response from a GetMetricsWithResponse call
+func ParseGetMetricsResponse(rsp *http.Response) (*GetMetricsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetMetricsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8716,15 +9251,15 @@ func ParseGetMetricsReply(rsp *http.Response) (*GetMetricsReply, error) {
 	return response, nil
 }
 
-// ParseGetOpenapi30JSONReply parses an HTTP response from a GetOpenapi30JSONWithResponse call
-func ParseGetOpenapi30JSONReply(rsp *http.Response) (*GetOpenapi30JSONReply, error) {
+// ParseGetOpenapi30JSONResponse parses an HTTP response from a GetOpenapi30JSONWithResponse call
+func ParseGetOpenapi30JSONResponse(rsp *http.Response) (*GetOpenapi30JSONResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetOpenapi30JSONReply{
+	response := &GetOpenapi30JSONResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8744,7 +9279,7 @@ func ParseGetOpenapi30JSONReply(rsp *http.Response) (*GetOpenapi30JSONReply, err
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetOpenapi30JSONReply200Headers
+		var headers GetOpenapi30JSONResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8761,7 +9296,7 @@ func ParseGetOpenapi30JSONReply(rsp *http.Response) (*GetOpenapi30JSONReply, err
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 304:
-		var headers GetOpenapi30JSONReply304Headers
+		var headers GetOpenapi30JSONResponse304Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8782,15 +9317,15 @@ func ParseGetOpenapi30JSONReply(rsp *http.Response) (*GetOpenapi30JSONReply, err
 	return response, nil
 }
 
-// ParseGetOpenapiJSONReply parses an HTTP response from a GetOpenapiJSONWithResponse call
-func ParseGetOpenapiJSONReply(rsp *http.Response) (*GetOpenapiJSONReply, error) {
+// ParseGetOpenapiJSONResponse parses an HTTP response from a GetOpenapiJSONWithResponse call
+func ParseGetOpenapiJSONResponse(rsp *http.Response) (*GetOpenapiJSONResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetOpenapiJSONReply{
+	response := &GetOpenapiJSONResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8810,7 +9345,7 @@ func ParseGetOpenapiJSONReply(rsp *http.Response) (*GetOpenapiJSONReply, error) 
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetOpenapiJSONReply200Headers
+		var headers GetOpenapiJSONResponse200Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8827,7 +9362,7 @@ func ParseGetOpenapiJSONReply(rsp *http.Response) (*GetOpenapiJSONReply, error) 
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 304:
-		var headers GetOpenapiJSONReply304Headers
+		var headers GetOpenapiJSONResponse304Headers
 		if values := rsp.Header.Values("ETag"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8848,15 +9383,15 @@ func ParseGetOpenapiJSONReply(rsp *http.Response) (*GetOpenapiJSONReply, error) 
 	return response, nil
 }
 
-// ParseGetOpenapiYAMLReply parses an HTTP response from a GetOpenapiYAMLWithResponse call
-func ParseGetOpenapiYAMLReply(rsp *http.Response) (*GetOpenapiYAMLReply, error) {
+// ParseGetOpenapiYAMLResponse parses an HTTP response from a GetOpenapiYAMLWithResponse call
+func ParseGetOpenapiYAMLResponse(rsp *http.Response) (*GetOpenapiYAMLResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetOpenapiYAMLReply{
+	response := &GetOpenapiYAMLResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -8864,22 +9399,22 @@ func ParseGetOpenapiYAMLReply(rsp *http.Response) (*GetOpenapiYAMLReply, error) 
 	return response, nil
 }
 
-// ParseReloadReply parses an HTTP response from a ReloadWithResponse call
-func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
+// ParseReloadResponse parses an HTTP response from a ReloadWithResponse call
+func ParseReloadResponse(rsp *http.Response) (*ReloadResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ReloadReply{
+	response := &ReloadResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest ReloadResponse
+		var dest ReloadReply
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -8924,7 +9459,7 @@ func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ReloadReply200Headers
+		var headers ReloadResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8934,7 +9469,7 @@ func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 409:
-		var headers ReloadReply409Headers
+		var headers ReloadResponse409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8951,7 +9486,7 @@ func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 422:
-		var headers ReloadReply422Headers
+		var headers ReloadResponse422Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8961,7 +9496,7 @@ func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
 		}
 		response.Headers422 = &headers
 	case rsp.StatusCode == 500:
-		var headers ReloadReply500Headers
+		var headers ReloadResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -8971,7 +9506,7 @@ func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
-		var headers ReloadReply503Headers
+		var headers ReloadResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -8988,7 +9523,7 @@ func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
 		}
 		response.Headers503 = &headers
 	case true:
-		var headers ReloadReplyDefaultHeaders
+		var headers ReloadResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9002,15 +9537,15 @@ func ParseReloadReply(rsp *http.Response) (*ReloadReply, error) {
 	return response, nil
 }
 
-// ParseListSessionsReply parses an HTTP response from a ListSessionsWithResponse call
-func ParseListSessionsReply(rsp *http.Response) (*ListSessionsReply, error) {
+// ParseListSessionsResponse parses an HTTP response from a ListSessionsWithResponse call
+func ParseListSessionsResponse(rsp *http.Response) (*ListSessionsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListSessionsReply{
+	response := &ListSessionsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9041,7 +9576,7 @@ func ParseListSessionsReply(rsp *http.Response) (*ListSessionsReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListSessionsReply200Headers
+		var headers ListSessionsResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9051,7 +9586,7 @@ func ParseListSessionsReply(rsp *http.Response) (*ListSessionsReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers ListSessionsReply500Headers
+		var headers ListSessionsResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9061,7 +9596,7 @@ func ParseListSessionsReply(rsp *http.Response) (*ListSessionsReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers ListSessionsReplyDefaultHeaders
+		var headers ListSessionsResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9075,15 +9610,15 @@ func ParseListSessionsReply(rsp *http.Response) (*ListSessionsReply, error) {
 	return response, nil
 }
 
-// ParseEndSessionReply parses an HTTP response from a EndSessionWithResponse call
-func ParseEndSessionReply(rsp *http.Response) (*EndSessionReply, error) {
+// ParseEndSessionResponse parses an HTTP response from a EndSessionWithResponse call
+func ParseEndSessionResponse(rsp *http.Response) (*EndSessionResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &EndSessionReply{
+	response := &EndSessionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9124,7 +9659,7 @@ func ParseEndSessionReply(rsp *http.Response) (*EndSessionReply, error) {
 
 	switch {
 	case rsp.StatusCode == 204:
-		var headers EndSessionReply204Headers
+		var headers EndSessionResponse204Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9134,7 +9669,7 @@ func ParseEndSessionReply(rsp *http.Response) (*EndSessionReply, error) {
 		}
 		response.Headers204 = &headers
 	case rsp.StatusCode == 400:
-		var headers EndSessionReply400Headers
+		var headers EndSessionResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9144,7 +9679,7 @@ func ParseEndSessionReply(rsp *http.Response) (*EndSessionReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers EndSessionReply404Headers
+		var headers EndSessionResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9154,7 +9689,7 @@ func ParseEndSessionReply(rsp *http.Response) (*EndSessionReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 500:
-		var headers EndSessionReply500Headers
+		var headers EndSessionResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9164,7 +9699,7 @@ func ParseEndSessionReply(rsp *http.Response) (*EndSessionReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers EndSessionReplyDefaultHeaders
+		var headers EndSessionResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9178,15 +9713,15 @@ func ParseEndSessionReply(rsp *http.Response) (*EndSessionReply, error) {
 	return response, nil
 }
 
-// ParseGetSessionReply parses an HTTP response from a GetSessionWithResponse call
-func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
+// ParseGetSessionResponse parses an HTTP response from a GetSessionWithResponse call
+func ParseGetSessionResponse(rsp *http.Response) (*GetSessionResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetSessionReply{
+	response := &GetSessionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9238,7 +9773,7 @@ func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetSessionReply200Headers
+		var headers GetSessionResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9248,7 +9783,7 @@ func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers GetSessionReply400Headers
+		var headers GetSessionResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9258,7 +9793,7 @@ func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers GetSessionReply404Headers
+		var headers GetSessionResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9268,7 +9803,7 @@ func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 410:
-		var headers GetSessionReply410Headers
+		var headers GetSessionResponse410Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9278,7 +9813,7 @@ func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
 		}
 		response.Headers410 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetSessionReply500Headers
+		var headers GetSessionResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9288,7 +9823,7 @@ func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetSessionReplyDefaultHeaders
+		var headers GetSessionResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9302,15 +9837,15 @@ func ParseGetSessionReply(rsp *http.Response) (*GetSessionReply, error) {
 	return response, nil
 }
 
-// ParseGetStatsReply parses an HTTP response from a GetStatsWithResponse call
-func ParseGetStatsReply(rsp *http.Response) (*GetStatsReply, error) {
+// ParseGetStatsResponse parses an HTTP response from a GetStatsWithResponse call
+func ParseGetStatsResponse(rsp *http.Response) (*GetStatsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetStatsReply{
+	response := &GetStatsResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9341,7 +9876,7 @@ func ParseGetStatsReply(rsp *http.Response) (*GetStatsReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetStatsReply200Headers
+		var headers GetStatsResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9351,7 +9886,7 @@ func ParseGetStatsReply(rsp *http.Response) (*GetStatsReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetStatsReply500Headers
+		var headers GetStatsResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9361,7 +9896,7 @@ func ParseGetStatsReply(rsp *http.Response) (*GetStatsReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetStatsReplyDefaultHeaders
+		var headers GetStatsResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9375,15 +9910,15 @@ func ParseGetStatsReply(rsp *http.Response) (*GetStatsReply, error) {
 	return response, nil
 }
 
-// ParseListWorkersReply parses an HTTP response from a ListWorkersWithResponse call
-func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
+// ParseListWorkersResponse parses an HTTP response from a ListWorkersWithResponse call
+func ParseListWorkersResponse(rsp *http.Response) (*ListWorkersResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &ListWorkersReply{
+	response := &ListWorkersResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9421,7 +9956,7 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers ListWorkersReply200Headers
+		var headers ListWorkersResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9431,7 +9966,7 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers ListWorkersReply400Headers
+		var headers ListWorkersResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9441,7 +9976,7 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 500:
-		var headers ListWorkersReply500Headers
+		var headers ListWorkersResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9451,7 +9986,7 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers ListWorkersReplyDefaultHeaders
+		var headers ListWorkersResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9465,15 +10000,15 @@ func ParseListWorkersReply(rsp *http.Response) (*ListWorkersReply, error) {
 	return response, nil
 }
 
-// ParseGetWorkerReply parses an HTTP response from a GetWorkerWithResponse call
-func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
+// ParseGetWorkerResponse parses an HTTP response from a GetWorkerWithResponse call
+func ParseGetWorkerResponse(rsp *http.Response) (*GetWorkerResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetWorkerReply{
+	response := &GetWorkerResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9518,7 +10053,7 @@ func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetWorkerReply200Headers
+		var headers GetWorkerResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9528,7 +10063,7 @@ func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers GetWorkerReply400Headers
+		var headers GetWorkerResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9538,7 +10073,7 @@ func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers GetWorkerReply404Headers
+		var headers GetWorkerResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9548,7 +10083,7 @@ func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetWorkerReply500Headers
+		var headers GetWorkerResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9558,7 +10093,7 @@ func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetWorkerReplyDefaultHeaders
+		var headers GetWorkerResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9572,15 +10107,15 @@ func ParseGetWorkerReply(rsp *http.Response) (*GetWorkerReply, error) {
 	return response, nil
 }
 
-// ParseRecycleWorkerReply parses an HTTP response from a RecycleWorkerWithResponse call
-func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
+// ParseRecycleWorkerResponse parses an HTTP response from a RecycleWorkerWithResponse call
+func ParseRecycleWorkerResponse(rsp *http.Response) (*RecycleWorkerResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &RecycleWorkerReply{
+	response := &RecycleWorkerResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9635,7 +10170,7 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 
 	switch {
 	case rsp.StatusCode == 202:
-		var headers RecycleWorkerReply202Headers
+		var headers RecycleWorkerResponse202Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9645,7 +10180,7 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 		}
 		response.Headers202 = &headers
 	case rsp.StatusCode == 400:
-		var headers RecycleWorkerReply400Headers
+		var headers RecycleWorkerResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9655,7 +10190,7 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers RecycleWorkerReply404Headers
+		var headers RecycleWorkerResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9665,7 +10200,7 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 409:
-		var headers RecycleWorkerReply409Headers
+		var headers RecycleWorkerResponse409Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9675,7 +10210,7 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 500:
-		var headers RecycleWorkerReply500Headers
+		var headers RecycleWorkerResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9685,7 +10220,7 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 		}
 		response.Headers500 = &headers
 	case rsp.StatusCode == 503:
-		var headers RecycleWorkerReply503Headers
+		var headers RecycleWorkerResponse503Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -9702,7 +10237,7 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 		}
 		response.Headers503 = &headers
 	case true:
-		var headers RecycleWorkerReplyDefaultHeaders
+		var headers RecycleWorkerResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9716,15 +10251,15 @@ func ParseRecycleWorkerReply(rsp *http.Response) (*RecycleWorkerReply, error) {
 	return response, nil
 }
 
-// ParseGetWorkerStackReply parses an HTTP response from a GetWorkerStackWithResponse call
-func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) {
+// ParseGetWorkerStackResponse parses an HTTP response from a GetWorkerStackWithResponse call
+func ParseGetWorkerStackResponse(rsp *http.Response) (*GetWorkerStackResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
 	defer func() { _ = rsp.Body.Close() }()
 	if err != nil {
 		return nil, err
 	}
 
-	response := &GetWorkerStackReply{
+	response := &GetWorkerStackResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -9776,7 +10311,7 @@ func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) 
 
 	switch {
 	case rsp.StatusCode == 200:
-		var headers GetWorkerStackReply200Headers
+		var headers GetWorkerStackResponse200Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9786,7 +10321,7 @@ func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) 
 		}
 		response.Headers200 = &headers
 	case rsp.StatusCode == 400:
-		var headers GetWorkerStackReply400Headers
+		var headers GetWorkerStackResponse400Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9796,7 +10331,7 @@ func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) 
 		}
 		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
-		var headers GetWorkerStackReply404Headers
+		var headers GetWorkerStackResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9806,7 +10341,7 @@ func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) 
 		}
 		response.Headers404 = &headers
 	case rsp.StatusCode == 409:
-		var headers GetWorkerStackReply409Headers
+		var headers GetWorkerStackResponse409Headers
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -9823,7 +10358,7 @@ func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) 
 		}
 		response.Headers409 = &headers
 	case rsp.StatusCode == 500:
-		var headers GetWorkerStackReply500Headers
+		var headers GetWorkerStackResponse500Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -9833,7 +10368,7 @@ func ParseGetWorkerStackReply(rsp *http.Response) (*GetWorkerStackReply, error) 
 		}
 		response.Headers500 = &headers
 	case true:
-		var headers GetWorkerStackReplyDefaultHeaders
+		var headers GetWorkerStackResponseDefaultHeaders
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

@@ -60,7 +60,9 @@ func (l *lifter) lift(source []byte, owner, suffix string) *object {
 		}
 		names[def.name] = name
 	}
+	widen(s)
 	for _, m := range moved {
+		widen(m.value)
 		point(m.value, names, owner+suffix)
 		l.schemas.set(m.name, m.value)
 	}

@@ -56,7 +56,7 @@ func describeOperation(op *object, c Command, id string, l *lifter) {
 	op.set("operationId", text(id))
 	op.set("tags", []any{text("commands")})
 	op.set("summary", text(orElse(c.Summary, "Run "+c.Name)))
-	if op.take("description"); c.Doc != "" {
+	if op.take("description"); c.Doc != c.Summary { // else generators write it twice
 		op.set("description", text(c.Doc))
 	}
 	name := pascal(id)

@@ -102,6 +102,36 @@ func TestACommandIsAPathOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestASentenceStandsInTheDocumentOnce(t *testing.T) {
+	v31, _ := live(t, Command{Name: "greet", Summary: "Greet somebody.", Doc: "Greet somebody."})
+	if post := v31.at("paths", "/commands/greet", "post"); post.str("summary") != "Greet somebody." || post.has("description") {
+		t.Errorf("summary %q, description %q", post.str("summary"), post.str("description"))
+	}
+}
+
+// TestNumbersHaveTheWidthOfPythons: without a format, generators for Go and Java take them for 32 bits.
+func TestNumbersHaveTheWidthOfPythons(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"type":"integer"}`:                                    `{"type":"integer","format":"int64"}`,
+		`{"type":"number"}`:                                     `{"type":"number","format":"double"}`,
+		`{"type":["null","integer"]}`:                           `{"type":["null","integer"],"format":"int64"}`,
+		`{"type":["number","string"]}`:                          `{"type":["number","string"]}`,
+		`{"type":"number","format":"float"}`:                    `{"type":"number","format":"float"}`,
+		`{"type":"integer","maximum":9223372036854775807}`:      `{"type":"integer","maximum":9223372036854775807,"format":"int64"}`,
+		`{"type":"integer","maximum":9223372036854775808}`:      `{"type":"integer","maximum":9223372036854775808}`,
+		`{"type":"array","items":{"type":"number"}}`:            `{"type":"array","items":{"type":"number","format":"double"}}`,
+		`{"$ref":"#/$defs/N","$defs":{"N":{"type":"integer"}}}`: `{"$ref":"#/components/schemas/N"}`,
+	} {
+		v31, _ := live(t, Command{Name: "f", Result: []byte(in)})
+		if got := shown(v31, "paths", "/commands/f", "post", "responses", "200", "content", "application/json", "schema"); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", in, got, want)
+		}
+		if n := v31.at("components", "schemas", "N"); n != nil && n.str("format") != "int64" {
+			t.Errorf("a definition has the format %q", n.str("format"))
+		}
+	}
+}
+
 func TestAStreamIsAnArrayOrEvents(t *testing.T) {
 	v31, _ := live(t, Command{Name: "chat", Stream: true, Result: []byte(`{"type":"object","properties":{"word":{"type":"string"}}}`)})
 	content := v31.at("paths", "/commands/chat", "post", "responses", "200", "content")
@@ -144,7 +174,7 @@ func TestDefinitionsOfOneNameAreKeptApartAndEqualOnesShared(t *testing.T) {
 		Command{Name: "c", Args: using(`{"type":"integer"}`)})
 	schemas := v31.at("components", "schemas")
 	for _, row := range [][2]string{
-		{shown(schemas, "Item"), `{"type":"integer"}`}, {shown(schemas, "BItem"), `{"type":"string"}`}, {shown(schemas, "AWorker"), `{"type":"object"}`},
+		{shown(schemas, "Item"), `{"type":"integer","format":"int64"}`}, {shown(schemas, "BItem"), `{"type":"string"}`}, {shown(schemas, "AWorker"), `{"type":"object"}`},
 		{shown(schemas, "Box_int_"), `{"type":"array","items":{"$ref":"#/components/schemas/AWorker"}}`},
 		{shown(schemas, "CArgs"), `{"type":"object","properties":{"x":{"$ref":"#/components/schemas/Item"}}}`},
 		{shown(schemas, "BArgs"), `{"type":"object","properties":{"x":{"$ref":"#/components/schemas/BItem"}}}`},

@@ -79,7 +79,6 @@ func clientCode(source []byte) ([]byte, error) {
 	dropMedia(d.root["paths"], "application/yaml")
 	config := configuration("client")
 	config.Generate.Client = true
-	config.OutputOptions.ResponseTypeSuffix = "Reply" // CheckoutResponse is the name of a schema
 	return emit(d, config)
 }
 

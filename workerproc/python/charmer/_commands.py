@@ -289,6 +289,8 @@ def describe(command: Command, schemas: bool = True) -> Dict[str, object]:
         description["args_schema"] = worked.args_schema
     if worked is not None and worked.result_schema is not None:
         description["result_schema"] = worked.result_schema
+    if worked is not None and worked.undescribed:
+        description["undescribed"] = worked.undescribed
     return description
 
 

@@ -61,8 +61,8 @@ def _pydantic(builder: Builder, hint: Any) -> Type:
 
     try:
         schema: Schema = builder.hoist(adapter.json_schema(ref_template=_REF, mode=mode))
-    except Exception:  # it has fields that JSON Schema cannot describe
-        schema = {}
+    except Exception as exc:  # it has fields that JSON Schema cannot describe
+        schema = builder.give_up(hint, exc).schema
     return Type(schema, convert)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from typing import Any, Callable, Dict, Final, FrozenSet, Mapping, Optional, Tuple, TypeVar, get_args, get_origin
+from typing import Any, Callable, Dict, Final, FrozenSet, List, Mapping, Optional, Tuple, TypeVar, get_args, get_origin
 
 from . import _containers, _enums, _models, _objects, _plain, _unions
 from ._bounds import bounded, description_in
 from ._hints import Scope, read, special, text_of
 from ._types import ARRAY, OBJECT, Schema, Type, anything
+from ._undescribed import undescribed
 
 _TRANSPARENT: Final = frozenset(("Final", "Required", "NotRequired", "ReadOnly", "ClassVar"))
 _UNIONS: Final = frozenset(("Union", "Optional", "UnionType"))
@@ -22,11 +23,13 @@ class Builder:
     Attributes:
         out: Whether it is for results, which are told as they are sent, and else for arguments.
         defs: The schemas of what has a name, for `$defs`.
+        undescribed: The hints that could not be described.
     """
 
     def __init__(self, out: bool) -> None:
         self.out = out
         self.defs: Dict[str, Schema] = {}
+        self.undescribed: List[Dict[str, str]] = []
         self._named: Dict[object, Type] = {}
         self._open: Dict[object, Optional[Type]] = {}  # hints being built, with what stands for them where they refer to themselves
 
@@ -36,12 +39,12 @@ class Builder:
             if get_origin(hint) is None or text_of(hint) is not None:
                 return self._build(hint, scope)
             self._open[hint] = None
-        except Exception:
-            return anything()
+        except Exception as exc:
+            return self.give_up(hint, exc)
         try:
             made = self._build(hint, scope)
-        except Exception:
-            made = anything()
+        except Exception as exc:
+            made = self.give_up(hint, exc)
         stand_in = self._open.pop(hint)
         if stand_in is None:
             return made
@@ -67,11 +70,16 @@ class Builder:
             self._open = {}  # a cycle through what has a name is no concern of what is read around it
             try:
                 made = make()
-            except Exception:  # it cannot be described
-                pass
+            except Exception as exc:  # it cannot be described
+                self.give_up(key, exc)
             self._open = around
             self._fill(there, made)
         return there
+
+    def give_up(self, hint: object, why: Optional[Exception] = None) -> Type:
+        """Note that a hint cannot be described, and return the type of anything."""
+        self.undescribed.append(undescribed(hint, why))
+        return anything()
 
     def hoist(self, schema: Schema) -> Schema:
         """Take the `$defs` of a schema that a library has made into ours, under names that are free."""
@@ -129,7 +137,7 @@ class Builder:
             return self.named(hint, alias.__name__, lambda: self.build(alias.__value__, scope))
         if isinstance(hint, type) or origin is not None:
             return self._class(hint, origin if isinstance(origin, type) else hint, args, scope)
-        return anything()
+        return self.give_up(hint)
 
     def _class(self, hint: Any, cls: Any, args: Tuple[Any, ...], scope: Scope) -> Type:
         if cls is tuple and not args and hint not in (tuple, Tuple):
@@ -147,11 +155,12 @@ class Builder:
             return self.named(hint, name, lambda: _objects.typed_dict(self, cls, variables), OBJECT)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
             return self.named(hint, name, lambda: _objects.named_tuple(self, cls, variables), ARRAY)
-        return (
-            _plain.plain(cls)
-            or _containers.container(cls, [self.build(arg, scope) for arg in args if arg is not ...], args)
-            or anything()
-        )
+        before = len(self.undescribed)
+        made = _plain.plain(cls) or _containers.container(cls, [self.build(arg, scope) for arg in args if arg is not ...], args)
+        if made is None:
+            del self.undescribed[before:]  # what it is a Callable of, say, is part of it
+            made = self.give_up(hint)
+        return made
 
     def _bind(self, arg: object, scope: Scope) -> object:
         return scope.variables.get(arg, arg) if isinstance(arg, TypeVar) else arg

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, Final, List, NamedTuple, Optional, Sequence, get_args, get_origin
+from typing import Any, Callable, Dict, Final, FrozenSet, List, NamedTuple, Optional, Sequence, get_args, get_origin
 
 from ._args import ArgsRefused, refused
 from ._docstring import descriptions
 from ._hints import Scope, is_hint, read, signature_of, special, text_of
 from ._schema import Builder
 from ._types import Misfit, Schema, Type, anything
+from ._undescribed import MOST, placed, undescribed
 from ._unions import union
 from ._values import default_schema
 
+_LISTS: Final = frozenset(("list", "List", "Sequence"))
 _STREAMS: Final = frozenset(("Iterator", "Iterable", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator"))
 
 ConvertArgs = Callable[[Dict[str, Any]], None]
@@ -25,6 +27,7 @@ class Worked(NamedTuple):
     args_schema: Optional[Schema]
     result_schema: Optional[Schema]
     convert: Optional[ConvertArgs]
+    undescribed: Sequence[Dict[str, str]] = ()
 
 
 def work_out(function: Callable[..., object], name: str, streams: bool, batch: bool) -> Worked:
@@ -40,16 +43,18 @@ def work_out(function: Callable[..., object], name: str, streams: bool, batch: b
         parameters, returns, scope = signature_of(function)
     except Exception:
         return Worked(None, None, None)
+    unknown: List[Dict[str, str]] = []
     if batch:
-        item = _argument_of(returns, scope, ("list", "List", "Sequence"))
-        return Worked({"type": "object"}, _result(item, scope), None)
+        return Worked({"type": "object"}, _result(returns, scope, _LISTS, unknown), None, unknown)
     arguments, told = Builder(out=False), descriptions(inspect.getdoc(function) or "")
     types: Dict[str, Type] = {}
     rest: Optional[Type] = None
     properties: Dict[str, Schema] = {}
     required: List[str] = []
     for parameter, hint in parameters:
+        before = len(arguments.undescribed)
         type = arguments.build(hint, scope) if is_hint(hint) else anything()
+        unknown += placed(arguments.undescribed[before:], parameter.name)
         if parameter.kind is parameter.VAR_KEYWORD:
             rest = type
         elif parameter.kind is not parameter.VAR_POSITIONAL:
@@ -63,16 +68,22 @@ def work_out(function: Callable[..., object], name: str, streams: bool, batch: b
     if required:
         schema["required"] = required
     schema["additionalProperties"] = False if rest is None else rest.schema or True
-    if streams:
-        returns = _argument_of(returns, scope, _STREAMS)
-    return Worked(_with_defs(schema, arguments), _result(returns, scope), _converter(name, types, required, rest))
+    result = _result(returns, scope, _STREAMS if streams else None, unknown)
+    return Worked(_with_defs(schema, arguments), result, _converter(name, types, required, rest), unknown[:MOST])
 
 
-def _result(hint: object, scope: Scope) -> Optional[Schema]:
+def _result(hint: object, scope: Scope, forms: Optional[FrozenSet[str]], unknown: List[Dict[str, str]]) -> Optional[Schema]:
+    """Build the schema of a result, or of one item if its hint is to be one of these forms; add to unknown what it cannot tell."""
     if not is_hint(hint):
         return None
+    item = hint if forms is None else _argument_of(hint, scope, forms)
+    if not is_hint(item):
+        unknown.append(undescribed(hint, "it does not say of what it is a list or an iterator"))
+        return None
     results = Builder(out=True)
-    return _with_defs(results.build(hint, scope).schema, results)
+    schema = _with_defs(results.build(item, scope).schema, results)
+    unknown += placed(results.undescribed, None)
+    return schema
 
 
 def _property(type: Type, parameter: inspect.Parameter, told: Dict[str, str]) -> Schema:
@@ -91,12 +102,12 @@ def _optional(type: Type, builder: Builder, scope: Scope) -> Type:
     return type if type.convert is None or null.schema in known else union([type, null])
 
 
-def _argument_of(hint: object, scope: Scope, forms: Any) -> object:
-    """Return what an Iterator or the like is one of; no hint if this is none of these forms."""
+def _argument_of(hint: object, scope: Scope, forms: FrozenSet[str]) -> object:
+    """Return what an Iterator or the like is one of; no hint if this is none of these forms, and itself if it cannot be read."""
     try:
         found = read(hint, scope) if text_of(hint) is not None else hint
     except Exception:
-        return inspect.Parameter.empty
+        return hint
     while special(get_origin(found)) == "Annotated":
         found = get_args(found)[0]
     args = get_args(found)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import unittest
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from charmer import Bounds
 from charmer._args import ArgsRefused
-from charmer._commands import describe, make_command
+from charmer._commands import Options, describe, make_command
 from charmer._docstring import descriptions, summary
+from charmer._undescribed import undescribed
 from tests.harness import APPS, Got, Worker
 
 NOON = "2026-01-31T12:00:00Z"
@@ -70,6 +72,9 @@ class InAWorker(unittest.TestCase):
         self.assertEqual(self.commands["unknown"]["result_schema"], {})
         self.assertEqual(self.worker.call("unknown", value={"any": 1}).body, [{"any": 1}, 1])
         self.refused(self.worker.call("unknown", 2, value=1, count="x"), "/count")
+        why = {"hint": "Missing", "why": "NameError: name 'Missing' is not defined"}
+        self.assertEqual(self.commands["unknown"]["undescribed"], [{**why, "parameter": "value"}, why])
+        self.assertEqual([name for name, one in self.commands.items() if "undescribed" in one], ["unknown"])
 
     def test_results_without_a_hint_are_encoded_by_what_they_are(self) -> None:
         got = self.worker.call("untyped", value=1)
@@ -92,6 +97,15 @@ class InAWorker(unittest.TestCase):
 @dataclass
 class Chain:
     next: Optional[Chain] = None
+
+
+class Engine:
+    """What JSON has no form for."""
+
+
+@dataclass
+class Part:
+    engine: Engine
 
 
 class Signatures(unittest.TestCase):
@@ -125,6 +139,52 @@ class Signatures(unittest.TestCase):
 
         described: Any = describe(make_command(f, None, None, False))
         self.assertEqual(described["args_schema"]["properties"], {"a": {}, "b": {"type": "string"}, "c": {"default": {"1": [2]}}})
+
+    def undescribed(self, function: Callable[..., object], batch: bool = False) -> Any:
+        described: Any = describe(make_command(function, None, None, False, "shared", Options(batch=batch)))
+        return described.get("undescribed")
+
+    def test_hints_that_cannot_be_described_are_told_with_their_place(self) -> None:
+        def f(a: Dict[str, Engine], b: List[Part], c: Any, d: object, e: Callable[[], None], **more: Nowhere) -> Engine:  # type: ignore[name-defined]
+            return Engine()
+
+        engine, part = {"hint": f"{__name__}.Engine"}, {"hint": f"{__name__}.Engine", "parameter": "b"}
+        told = self.undescribed(f)
+        self.assertEqual((told[0], told[1], told[-1]), ({**engine, "parameter": "a"}, part, engine))
+        self.assertEqual([(one["parameter"], "why" in one) for one in told[2:-1]], [("e", False), ("more", True)])
+
+    def test_an_iterator_or_a_list_of_nothing_is_told(self) -> None:
+        def items() -> Iterator:  # type: ignore[type-arg]
+            yield 1
+
+        def together(calls: List[Dict[str, Any]]) -> list:  # type: ignore[type-arg]
+            return calls
+
+        for function, batch in ((items, False), (together, True)):
+            why = self.undescribed(function, batch)[0].pop("why")
+            self.assertEqual(why, "it does not say of what it is a list or an iterator")
+
+    def test_hints_that_raise_when_they_are_shown_cost_nothing(self) -> None:
+        class Rude(Exception):
+            def __str__(self) -> str:
+                raise SystemExit
+
+        class Shy:
+            def __repr__(self) -> str:
+                raise Rude
+
+        self.assertEqual(undescribed(Shy()), undescribed(Shy))
+        self.assertEqual(undescribed(int, Rude()), {"hint": "int", "why": undescribed(Rude)["hint"]})
+
+    def test_no_more_than_a_few_hints_are_told(self) -> None:
+        def f() -> None: ...
+
+        f.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(f"p{n}", inspect.Parameter.KEYWORD_ONLY, annotation="x" * 500) for n in range(50)]
+        )
+        told = self.undescribed(f)
+        self.assertEqual((len(told), told[0]["parameter"]), (16, "p0"))
+        self.assertLessEqual(len(told[0]["hint"].encode()), 200)
 
     def test_bounds_that_make_no_sense_are_refused(self) -> None:
         for bounds in ({"pattern": "("}, {"multiple_of": 0}):

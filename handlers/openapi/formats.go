@@ -1,0 +1,37 @@
+package openapi
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// widen says of numbers in v how large they are, which JSON Schema leaves open and generators then take for 32 bits: what Python's float
+// is, and 64 bits for its int, unless a bound is beyond that.
+func widen(v any) {
+	eachObject(v, func(s *object) {
+		typ := s.str("type")
+		if list, _ := s.get("type").([]any); len(list) > 0 {
+			others := slices.DeleteFunc(slices.Clone(list), func(v any) bool { return str(v) == "null" })
+			if len(others) == 1 {
+				typ = str(others[0])
+			}
+		}
+		switch {
+		case s.has("format"):
+		case typ == "number":
+			s.set("format", text("double"))
+		case typ == "integer" && !slices.ContainsFunc([]string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}, s.beyond):
+			s.set("format", text("int64"))
+		}
+	})
+}
+
+// beyond reports whether a member is a whole number that 64 bits cannot hold.
+func (o *object) beyond(name string) bool {
+	raw, _ := o.get(name).(jsontext.Value)
+	_, err := strconv.ParseInt(string(raw), 10, 64)
+	return errors.Is(err, strconv.ErrRange)
+}
