@@ -20,6 +20,9 @@ func documents(t *testing.T) map[string]string {
 	texts := map[string]string{}
 	for _, root := range []string{"README.md", "docs", "deploy", "examples", "Dockerfile", "docker-compose.yml"} {
 		err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && entry.IsDir() && slices.Contains([]string{".venv", "bookshop", "build", "node_modules", "target"}, entry.Name()) {
+				return fs.SkipDir // which examples/clients makes
+			}
 			if err != nil || entry.IsDir() || slices.Contains([]string{".csv", ".pyc", ".py", ".txt"}, filepath.Ext(path)) {
 				return err
 			}

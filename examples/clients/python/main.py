@@ -40,9 +40,11 @@ def order(shop: Client) -> None:
         placed=datetime(2026, 1, 31, 12, tzinfo=timezone.utc),
         shipping=Shipping.EXPRESS,
     )
-    parcels = result(place_order.sync(client=shop, body=PlaceOrderArgs(wanted)))
-    for parcel, want in zip(parcels, ["2 of Emma by express for 2026-02-01 12:00", "1 of Walden by express for 2026-02-01 12:00"]):
-        see("parcel", f"{parcel.copies} of {parcel.title} by {parcel.shipping.value} for {parcel.arrives:%Y-%m-%d %H:%M}", want)
+    parcels = [
+        f"{parcel.copies} of {parcel.title} by {parcel.shipping.value} for {parcel.arrives:%Y-%m-%d %H:%M}"
+        for parcel in result(place_order.sync(client=shop, body=PlaceOrderArgs(wanted)))
+    ]
+    see("parcels", ", ".join(parcels), "2 of Emma by express for 2026-02-01 12:00, 1 of Walden by express for 2026-02-01 12:00")
 
 
 def refuse_arguments(shop: Client) -> None:
