@@ -90,6 +90,11 @@ func (s *Server) observe(next http.Handler) http.Handler {
 		header["X-Request-Id"] = []string{x.requestID}
 		header["Cache-Control"] = []string{"no-store"}
 		header["X-Content-Type-Options"] = []string{"nosniff"}
+		defer func() { // last, and also after a reply that was cut
+			if w.status != 0 {
+				s.writing.Add(-1)
+			}
+		}()
 		defer func() {
 			if cause := recover(); cause != nil {
 				if cause == http.ErrAbortHandler {
@@ -99,9 +104,6 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				if w.status == 0 {
 					s.fail(w, r, fmt.Errorf("panic: %v", cause))
 				}
-			}
-			if w.status != 0 {
-				s.writing.Add(-1)
 			}
 			s.logReply(r, x, w.status, time.Since(began))
 		}()

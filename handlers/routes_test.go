@@ -196,3 +196,21 @@ func TestAClientThatLeftGetsNothing(t *testing.T) {
 	s.observe(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, poolsvc.ErrClientGone) })).
 		ServeHTTP(w, httptest.NewRequest("GET", "/health", nil))
 }
+
+func TestAReplyThatIsCutIsWrittenNoMore(t *testing.T) {
+	s := testServerOf(t, new(poolsvc.Pool), slog.New(slog.DiscardHandler))
+	cut := s.observe(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		if got := s.Writing(); got != 1 {
+			t.Errorf("%d replies are being written, want 1", got)
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	func() {
+		defer func() { _ = recover() }() // as net/http does
+		cut.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/health", nil))
+	}()
+	if got := s.Writing(); got != 0 {
+		t.Errorf("%d replies are being written after it, want none", got)
+	}
+}
