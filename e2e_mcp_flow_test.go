@@ -46,13 +46,11 @@ func TestAToolTellsHowFarItIsToWhoAsks(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.wantTool(result, `"done"`, `{"result":"done"}`)
-			const step = 1e-6
-			more := 0.25
-			more += step
+			const step = 1.0 / (1 << 20)
 			want := []mcp.ProgressNotificationParams{
 				{ProgressToken: "p-1", Progress: 0.25, Total: 1, Message: "a quarter"},
-				{ProgressToken: "p-1", Progress: more, Message: "more"},
-				{ProgressToken: "p-1", Progress: more + step, Total: 1, Message: "less"}, // it must grow
+				{ProgressToken: "p-1", Progress: 0.25 + step, Message: "more"},
+				{ProgressToken: "p-1", Progress: 0.25 + 2*step, Total: 1, Message: "less"}, // it must grow
 			}
 			if diff := cmp.Diff(want, said); diff != "" {
 				t.Error(diff)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	stdjson "encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,12 +25,16 @@ import (
 // mcpSession is the header that names a client of the protocols before 2026-07-28.
 const mcpSession = "Mcp-Session-Id"
 
+// anyTool is the one tool that the library knows. It stands for all of them, which come and go with reloads.
+const anyTool = "command"
+
 // newMCP makes what answers the Model Context Protocol: in JSON, or in events. Both keep nothing between two requests.
 func (s *Server) newMCP() (whole, events http.Handler) {
 	server := mcp.NewServer(&mcp.Implementation{Name: "charmer", Version: s.cfg.Version}, &mcp.ServerOptions{
 		Logger:       slog.New(slog.DiscardHandler), // it logs what clients did wrong, which they are told
 		Capabilities: &mcp.ServerCapabilities{Tools: &mcp.ToolCapabilities{}},
 	})
+	server.AddTool(&mcp.Tool{Name: anyTool, InputSchema: stdjson.RawMessage(`{"type":"object"}`)}, s.callTool)
 	server.AddReceivingMiddleware(s.mcpMethods)
 	get := func(*http.Request) *mcp.Server { return server }
 	options := mcp.StreamableHTTPOptions{
@@ -47,6 +52,7 @@ type mcpExchange struct {
 	header  http.Header // of the reply
 	timeout *time.Duration
 	call    mcpCall        // names the one call in the request, if a notification can
+	tool    string         // that is called
 	token   jsontext.Value // of the progress that its client wants to hear of, or nil
 	err     error          // what the answer is a problem about, or nil; set before it is written
 }
@@ -145,9 +151,11 @@ func (s *Server) mcpMethods(next mcp.MethodHandler) mcp.MethodHandler {
 			if err != nil {
 				return nil, s.mcpError(at, err)
 			}
-			return &mcp.ListToolsResult{Tools: tools.Tools}, nil
+			// It can change at any time, so it is stale at once.
+			return &mcp.ListToolsResult{Tools: tools.Tools, Cacheable: mcp.Cacheable{CacheScope: "private"}}, nil
 		case "tools/call":
-			return s.callTool(ctx, at, req.(*mcp.CallToolRequest))
+			params := req.(*mcp.CallToolRequest).Params
+			at.tool, params.Name = params.Name, anyTool
 		}
 		return next(ctx, method, req)
 	}

@@ -27,8 +27,9 @@ const (
 )
 
 // callTool answers tools/call, as Execute answers POST /execute. Whatever becomes of the call is a result, so that the model sees it.
-func (s *Server) callTool(ctx context.Context, at *mcpExchange, req *mcp.CallToolRequest) (mcp.Result, error) {
+func (s *Server) callTool(ctx context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
 	began := time.Now()
+	at := ctx.Value(mcpExchangeKey{}).(*mcpExchange)
 	tools, err := s.mcpTools(ctx, at)
 	if err != nil {
 		return s.toolProblem(at, err), nil
@@ -47,7 +48,7 @@ func (s *Server) callTool(ctx context.Context, at *mcpExchange, req *mcp.CallToo
 	result, err := s.pool.Execute(ctx, call)
 	if errors.Is(err, poolsvc.ErrUnknownCommand) {
 		at.err = err
-		return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "unknown tool: " + clip(req.Params.Name)}
+		return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidParams, Message: "unknown tool: " + clip(at.tool)}
 	}
 	if err != nil {
 		return s.toolProblem(at, err), nil
@@ -64,7 +65,7 @@ func (s *Server) callTool(ctx context.Context, at *mcpExchange, req *mcp.CallToo
 // toolCall is what the pool is asked for.
 func (s *Server) toolCall(at *mcpExchange, tools *mcptools.List, params *mcp.CallToolParamsRaw) (poolsvc.Request, error) {
 	call := poolsvc.Request{
-		Command: tools.Command(params.Name), Args: params.Arguments, MaxTimeout: at.timeout,
+		Command: tools.Command(at.tool), Args: params.Arguments, MaxTimeout: at.timeout,
 		RequestID: exchangeOf(at.r).requestID, Traceparent: traceparent(at.r),
 	}
 	switch kind := jsontext.Value(call.Args).Kind(); {
@@ -102,28 +103,31 @@ func (s *Server) toolProblem(at *mcpExchange, err error) *mcp.CallToolResult {
 	return &mcp.CallToolResult{IsError: true, Content: []mcp.Content{&mcp.TextContent{Text: string(text)}}}
 }
 
-// mcpTools returns the tools of the current generation of the app. Before its first worker is ready it waits for that one, and has it
-// started by a lazy pool, as a call would.
+// mcpTools returns the tools of the current generation of the app, once its first worker is ready.
 func (s *Server) mcpTools(ctx context.Context, at *mcpExchange) (*mcptools.List, error) {
 	commands, _, err := s.pool.Commands()
 	if errors.Is(err, poolsvc.ErrStarting) {
-		ctx, leave := s.mcpCalls.begin(ctx, at)
-		defer leave()
-		lease, err := s.pool.Checkout(ctx, poolsvc.CheckoutRequest{By: poolsvc.RequestRef{ID: exchangeOf(at.r).requestID, Traceparent: traceparent(at.r)}})
-		if err != nil {
+		if err := s.awaitWorker(ctx, at); err != nil {
 			return nil, err
 		}
-		_ = s.pool.Release(lease.ID) // if it has ended meanwhile, by itself, that is as good
 		commands, _, err = s.pool.Commands()
-		if err != nil {
-			return nil, err
-		}
-		return s.mcpLists.of(commands), nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	return s.mcpLists.of(commands), nil
+}
+
+// awaitWorker waits for a worker, and has a lazy pool start one, as a call would: clients ask for the list before they call anything.
+func (s *Server) awaitWorker(ctx context.Context, at *mcpExchange) error {
+	ctx, leave := s.mcpCalls.begin(ctx, at)
+	defer leave()
+	lease, err := s.pool.Checkout(ctx, poolsvc.CheckoutRequest{By: poolsvc.RequestRef{ID: exchangeOf(at.r).requestID, Traceparent: traceparent(at.r)}})
+	if err != nil {
+		return err
+	}
+	_ = s.pool.Release(lease.ID) // if it has ended by itself meanwhile, that is as good
+	return nil
 }
 
 // mcpLists keeps the tools of the commands that were asked for last.
@@ -224,7 +228,7 @@ func (p *mcpProgress) end() {
 }
 
 // progressStep is by how much progress grows that the command does not say, or that goes back: it must grow with each notification.
-const progressStep = 1e-6
+const progressStep = 1.0 / (1 << 20)
 
 func mcpProgressOf(fraction *float64, message string, last float64) *mcp.ProgressNotificationParams {
 	said := &mcp.ProgressNotificationParams{Message: message, Progress: max(last, 0) + progressStep}
