@@ -63,7 +63,7 @@ def odd():
 @command
 def unfit():
     yield 1
-    yield {1, 2}
+    yield object()
 
 @command
 def tells() -> str:
@@ -219,10 +219,10 @@ func TestACommandThatFailsBeforeItsFirstItemIsAnOrdinaryProblem(t *testing.T) {
 			code    string
 			started bool
 		}{
-			`{"command":"fails","args":{"after":0}}`:    {http.StatusUnprocessableEntity, "command_failed", true},
-			`{"command":"fails","args":{"before":0}}`:   {http.StatusBadRequest, "invalid_args", false},
-			`{"command":"nothing"}`:                     {http.StatusNotFound, "unknown_command", false},
-			`{"command":"numbers","lease_id":"nobody"}`: {http.StatusNotFound, "lease_not_found", false},
+			`{"command":"fails","args":{"after":0}}`:                   {http.StatusUnprocessableEntity, "command_failed", true},
+			`{"command":"fails","args":{"before":0}}`:                  {http.StatusBadRequest, "invalid_args", false},
+			`{"command":"nothing"}`:                                    {http.StatusNotFound, "unknown_command", false},
+			`{"command":"numbers","args":{"n":1},"lease_id":"nobody"}`: {http.StatusNotFound, "lease_not_found", false},
 		} {
 			s.openStream(format, body).refused().wantProblem(s.t, want.status, want.code, want.started)
 		}
@@ -246,7 +246,7 @@ func TestACommandThatFailsAfterSomeItemsEndsItsStreamWithTheProblem(t *testing.T
 		r = s.openStream(format, `{"command":"unfit"}`)
 		r.wantNext(client.StreamEventEventStarted)
 		r.wantChunk("1")
-		refusedResult("TypeError", "result[1] is a set")(s.t, r.failed())
+		refusedResult("TypeError", "result[1] is an object")(s.t, r.failed())
 	})
 }
 

@@ -235,7 +235,7 @@ class Server(Runner):
         if not command.streams:
             return value
         outlet = scope.outlet = make_outlet(self._calls, running[0], running[2], self._max_frame)
-        return pump(cast("Generator[object, None, None]", value), outlet, CreditWait(outlet))
+        return pump(cast("Generator[object, None, None]", value), outlet, CreditWait(scope, outlet))
 
     def _make_reply(
         self,

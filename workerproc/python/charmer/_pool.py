@@ -134,15 +134,20 @@ class ThreadScope(Scope):
 
 
 class CreditWait:
-    """Lets a thread wait until its outlet may send."""
+    """Lets a thread wait until its outlet may send. A cancel that comes meanwhile is raised at the end of it."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, scope: Scope, outlet: Outlet) -> None:
+        self._scope = scope
         self._bell: SimpleQueue[None] = SimpleQueue()  # which a signal handler may ring while it is being rung
         outlet.wake = partial(self._bell.put, None)
 
     def __call__(self, outlet: Outlet) -> None:
-        while outlet.must_wait():
-            self._bell.get()
+        self._scope.enter()
+        try:
+            while outlet.must_wait():
+                self._bell.get()
+        finally:
+            self._scope.leave()
 
 
 class Threads:
