@@ -124,6 +124,7 @@ func get[T any](t *testing.T, b *tab, action chromedp.Action[T]) T {
 }
 
 func TestAPersonTriesAnOperationInTheBrowser(t *testing.T) {
+	inOneRun(t)
 	s := servePatiently(t, "")
 	b := openTab(t, s)
 	const (
@@ -165,6 +166,7 @@ func TestAPersonTriesAnOperationInTheBrowser(t *testing.T) {
 }
 
 func TestAPersonFindsTheCommandsInTheBrowser(t *testing.T) {
+	inOneRun(t)
 	s := servePatiently(t, `
 from charmer import command
 

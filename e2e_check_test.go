@@ -57,6 +57,7 @@ func check(t *testing.T, args ...string) (stdout, stderr string, code int) {
 }
 
 func TestCheckShowsCommandsAndComplains(t *testing.T) {
+	inOneRun(t)
 	app := appFile(t, oddApp)
 	stdout, stderr, code := check(t, app)
 	wantCode(t, []string{"check"}, stderr, code, exitOK)
@@ -102,6 +103,7 @@ warning: fine: the type app.Engine of the result has no form in JSON
 }
 
 func TestCheckPrintsJSON(t *testing.T) {
+	inOneRun(t)
 	stdout, stderr, code := check(t, "--json", "--strict", appFile(t, oddApp))
 	wantCode(t, []string{"check"}, stderr, code, exitFailed)
 	if i := strings.IndexFunc(stdout, func(r rune) bool { return r != '\n' && visible(string(r)) != string(r) }); i >= 0 {
@@ -145,6 +147,7 @@ func TestCheckPrintsJSON(t *testing.T) {
 }
 
 func TestCheckSaysWhyAnAppCannotBeImported(t *testing.T) {
+	inOneRun(t)
 	app := appFile(t, "import charmer\n@charmer.command\ndef a() -> None: pass\n@charmer.command(name='a')\ndef b() -> None: pass\n")
 	stdout, stderr, code := check(t, app)
 	wantCode(t, []string{"check"}, stderr, code, exitFailed, app+" does not start (import ", "'a' is registered twice", "Traceback (most recent call last)")
@@ -165,6 +168,7 @@ func TestCheckSaysWhyAnAppCannotBeImported(t *testing.T) {
 }
 
 func TestCheckTakesLimitsAndForeignWorkers(t *testing.T) {
+	inOneRun(t)
 	_, stderr, code := check(t, "--limit-files=64", appFile(t, `
 import resource
 import charmer

@@ -49,6 +49,7 @@ func wantCode(t *testing.T, args []string, stderr string, code, want int, words 
 }
 
 func TestHelpAndVersionAreThere(t *testing.T) {
+	inOneRun(t)
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		stdout, stderr, code := charmer(t, nil, args...)
 		wantCode(t, args, stderr, code, exitOK)
@@ -78,6 +79,7 @@ func TestHelpAndVersionAreThere(t *testing.T) {
 }
 
 func TestWrongUsageEndsWithItsOwnCode(t *testing.T) {
+	inOneRun(t)
 	file := func(text string) string {
 		path := filepath.Join(t.TempDir(), "charmer.yaml")
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -135,6 +137,7 @@ func TestWrongUsageEndsWithItsOwnCode(t *testing.T) {
 }
 
 func TestBadSettingsAreReportedAllAtOnce(t *testing.T) {
+	inOneRun(t)
 	args := []string{"--workers=-1", "--execute-timeout=0s", "--lease-share=2", "--listen=nonsense", "--max-frame=1KiB", "--session-idle=-1s", "--max-sessions=0"}
 	for _, command := range []string{"serve", "config", "doctor"} {
 		_, stderr, code := charmer(t, nil, append([]string{command}, args...)...)
@@ -154,6 +157,7 @@ func TestBadSettingsAreReportedAllAtOnce(t *testing.T) {
 }
 
 func TestConfigTellsEachValueAndItsSource(t *testing.T) {
+	inOneRun(t)
 	path := filepath.Join(t.TempDir(), "charmer.yaml")
 	text := "workers: 3\nmax_body: 1MiB\nmax_queue: 7\nlease_ttl: 90s\nlease_share: 0.5\nlazy: true\nlog_level: warn\nstop_grace: 1500ms\n"
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -250,6 +254,7 @@ func freeAddress(t *testing.T) string {
 }
 
 func TestCallWithoutAServiceSaysWhatToDo(t *testing.T) {
+	inOneRun(t)
 	args := []string{"call", "ping", "--url=http://" + freeAddress(t)}
 	_, stderr, code := charmer(t, nil, args...)
 	wantCode(t, args, stderr, code, exitFailed, "refused", "charmer serve")
@@ -304,6 +309,7 @@ func mustLook(t *testing.T, name string) string {
 }
 
 func TestWhatCannotBePrintedIsAFailure(t *testing.T) {
+	inOneRun(t)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Skip(err)

@@ -38,6 +38,7 @@ func documents(t *testing.T) map[string]string {
 }
 
 func TestDocumentsNameOnlyWhatThereIs(t *testing.T) {
+	inOneRun(t)
 	parser, err := kong.New(&cli{}, kong.DefaultEnvars("CHARMER"))
 	if err != nil {
 		t.Fatal(err)
@@ -86,6 +87,7 @@ func TestDocumentsNameOnlyWhatThereIs(t *testing.T) {
 }
 
 func TestTheMessagesInTheProtocolAreJSON(t *testing.T) {
+	inOneRun(t)
 	seen := map[string]bool{}
 	for _, block := range snippets(t, "docs/protocol.md") {
 		// A message goes on in the lines that are indented.
@@ -104,6 +106,7 @@ func TestTheMessagesInTheProtocolAreJSON(t *testing.T) {
 }
 
 func TestVersionsAgree(t *testing.T) {
+	inOneRun(t)
 	var document struct{ Info struct{ Version string } }
 	if err := yaml.Unmarshal(contract, &document); err != nil {
 		t.Fatal(err)
@@ -119,6 +122,7 @@ func TestVersionsAgree(t *testing.T) {
 
 // TestTheReadmeListsTheExitCodes compares the table with the constants in main.go.
 func TestTheReadmeListsTheExitCodes(t *testing.T) {
+	inOneRun(t)
 	texts := documents(t)
 	source, err := os.ReadFile("main.go")
 	if err != nil {
@@ -139,6 +143,7 @@ func TestTheReadmeListsTheExitCodes(t *testing.T) {
 
 // TestTheReadmeListsWhatPythonOffers asks a worker for the names in the table.
 func TestTheReadmeListsWhatPythonOffers(t *testing.T) {
+	inOneRun(t)
 	_, section, _ := strings.Cut(documents(t)["README.md"], "## In Python")
 	section, _, _ = strings.Cut(section, "\n## ")
 	s := servePatiently(t, `

@@ -18,6 +18,7 @@ func runIn(t *testing.T, dir string, variables []string, argv ...string) (string
 }
 
 func TestAnAppThatInitHasWrittenIsServedTestedAndChecked(t *testing.T) {
+	inOneRun(t)
 	dir := filepath.Join(t.TempDir(), "shop")
 	stdout, stderr, code := charmer(t, nil, "init", dir)
 	wantCode(t, []string{"init"}, stderr, code, exitOK)
@@ -48,6 +49,7 @@ func TestAnAppThatInitHasWrittenIsServedTestedAndChecked(t *testing.T) {
 }
 
 func TestInitWritesHereAndNeverTwice(t *testing.T) {
+	inOneRun(t)
 	dir := t.TempDir()
 	if out, err := runIn(t, dir, nil, program, "init", "."); err != nil || strings.Contains(out, "  cd ") {
 		t.Fatalf("%v\n%s", err, out)
@@ -66,6 +68,7 @@ func TestInitWritesHereAndNeverTwice(t *testing.T) {
 
 // TestAVirtualEnvironmentFindsThePackage runs the line of the README of the starter that has Python find charmer.
 func TestAVirtualEnvironmentFindsThePackage(t *testing.T) {
+	inOneRun(t)
 	if testing.Short() {
 		t.Skip("needs python3 and some seconds")
 	}
@@ -87,6 +90,7 @@ func TestAVirtualEnvironmentFindsThePackage(t *testing.T) {
 }
 
 func TestPythonPathSaysWhyThereIsNone(t *testing.T) {
+	inOneRun(t)
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)

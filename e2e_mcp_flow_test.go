@@ -182,6 +182,7 @@ func TestTheTimeOfAToolCallEnds(t *testing.T) {
 
 // TestThePythonClientOfTheModelContextProtocol runs the other official client, if tools/pycheck has installed it.
 func TestThePythonClientOfTheModelContextProtocol(t *testing.T) {
+	inOneRun(t)
 	python, err := filepath.Abs(".venv/bin/python")
 	if err != nil {
 		t.Fatal(err)

@@ -74,6 +74,14 @@ const noPreload = "CHARMER_NO_PRELOAD"
 // startMethod is how workers start in this run of the tests.
 var startMethod = map[bool]string{false: "fork", true: "exec"}[os.Getenv(noPreload) != ""]
 
+// inOneRun skips a test that has nothing to do with how workers start in the second of the two runs.
+func inOneRun(t *testing.T) {
+	t.Helper()
+	if startMethod == "exec" {
+		t.Skip("has run where workers are forked")
+	}
+}
+
 // noRuns reports whether the tests were not to be run but listed.
 func noRuns() bool {
 	list := flag.Lookup("test.list")
@@ -150,10 +158,12 @@ func launch(t *testing.T, app string, flags ...string) *instance {
 	return s
 }
 
+var loadContract = sync.OnceValues(func() (*contracttest.Contract, error) { return contracttest.Load("openapi.yaml") })
+
 // connect makes the client. It checks one in sample of the good replies against the contract, and all others.
 func (s *instance) connect(sample int64) {
 	s.t.Helper()
-	contract, err := contracttest.Load("openapi.yaml")
+	contract, err := loadContract()
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ func TestPython(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs python3 and some seconds")
 	}
+	inOneRun(t)
 	runtime, err := filepath.Abs("workerproc/python")
 	if err != nil {
 		t.Fatal(err)
