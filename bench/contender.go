@@ -41,12 +41,9 @@ func (n entrant) count() string { return strconv.Itoa(n.size()) }
 func (n entrant) folder() string { return filepath.Join(contenderDir, n.name) }
 
 var (
-	charmer = &contender{name: "charmer", python: true, dialect: executeDialect,
-		argv: func(e *environment, n entrant, port int) []string {
-			return []string{e.charmer, "serve", "--listen=" + address(port), "--workers=" + n.count(), "--min-ready=" + n.count(),
-				"--max-body=64MiB", "--log-level=error", "--python=" + e.python(n.name), filepath.Join(n.folder(), "app.py")}
-		}}
-	ceiling = &contender{name: "ceiling", dialect: executeDialect,
+	charmer       = &contender{name: "charmer", python: true, dialect: executeDialect, argv: serveCharmer}
+	charmerOrjson = &contender{name: "charmer-orjson", python: true, dialect: executeDialect, packages: []string{"orjson", "msgspec"}, argv: serveCharmer}
+	ceiling       = &contender{name: "ceiling", dialect: executeDialect,
 		argv: func(e *environment, n entrant, port int) []string {
 			return []string{e.ceiling, "-listen=" + address(port), "-workers=" + n.count()}
 		}}
@@ -77,6 +74,15 @@ var (
 )
 
 // contenders in the order of the tables.
-var contenders = []*contender{charmer, ceiling, fastAPI, flask, mosec, litServe, rayServe, alone}
+var contenders = []*contender{charmer, charmerOrjson, ceiling, fastAPI, flask, mosec, litServe, rayServe, alone}
 
 func address(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// serveCharmer is the command of charmer, with the same app whatever is installed beside it.
+func serveCharmer(e *environment, n entrant, port int) []string {
+	return []string{e.charmer, "serve", "--listen=" + address(port), "--workers=" + n.count(), "--min-ready=" + n.count(),
+		"--max-body=64MiB", "--log-level=error", "--python=" + e.python(n.name), filepath.Join(contenderDir, charmerApp)}
+}
+
+// charmerApp is the app of all charmers, in contenderDir.
+const charmerApp = "charmer/app.py"

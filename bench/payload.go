@@ -28,6 +28,7 @@ func payload() *scenario {
 		entrants: []entrant{
 			{contender: alone, title: "json.loads + json.dumps"},
 			{contender: charmer, title: "charmer"},
+			{contender: charmerOrjson, title: "charmer, orjson and msgspec installed"},
 			{contender: ceiling, title: "charmer without Python"},
 			{contender: fastAPI, title: "FastAPI, async def"},
 			{contender: flask, title: "Flask, gunicorn sync"},

@@ -12,9 +12,10 @@ var probe = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{D
 // ready returns an error until all workers of the server are there and it answers.
 func (s *server) ready() error {
 	path := "/"
-	if s.name == charmer.name || s.name == ceiling.name {
+	switch s.contender {
+	case charmer, charmerOrjson, ceiling:
 		path = "/health/ready" // with --min-ready: all workers
-	} else {
+	default:
 		marks, err := os.ReadDir(s.marks)
 		if err != nil {
 			return err

@@ -6,6 +6,8 @@ import gc
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Callable, Final, NoReturn, Tuple
 
+from ._quick import decode_quickly
+
 
 def decode(text: str) -> Tuple[Any, bool]:
     """Decode one JSON text.
@@ -28,6 +30,13 @@ def decode(text: str) -> Tuple[Any, bool]:
 
 
 def _decode_any(text: str) -> Tuple[Any, bool]:
+    try:
+        return decode_quickly(text), False
+    except Exception:
+        return _decode_with_json(text)
+
+
+def _decode_with_json(text: str) -> Tuple[Any, bool]:
     try:
         return _decode(_strict, text), False
     except OverflowError:

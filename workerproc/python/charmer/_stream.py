@@ -10,6 +10,7 @@ from ._classes import class_name
 from ._encode import MAX_DEPTH, excess_depth, result_encoder
 from ._explain import explain
 from ._frames import CHUNK, OVERHEAD, RESULT
+from ._quick import encode_quickly
 
 if TYPE_CHECKING:
     from ._calls import Calls
@@ -44,7 +45,7 @@ def encode_value(encode: Callable[[object], str], value: object, max_frame: int,
         Refused: JSON cannot carry it, or the frame would be too large or nested too deep.
     """
     try:
-        body = encode(value).encode("utf-8")
+        body = encode_quickly(value) or encode(value).encode("utf-8")
     except Exception as exc:
         raise Refused(explain(value, exc, root), class_name(type(exc))) from None
     size = len(body) + OVERHEAD
