@@ -18,7 +18,7 @@ def encode_quickly(value: object) -> Optional[bytes]:
         return None
     try:
         body = _dumps(value)
-        if b"null" in body and _not_finite(_marshal(value, _MARSHAL_VERSION)):
+        if type(value) is not str and b"null" in body and _not_finite(_marshal(value, _MARSHAL_VERSION)):
             return None
     except Exception:
         return None
