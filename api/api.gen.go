@@ -4,6 +4,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -1301,9 +1302,9 @@ func (o Routes) callCommand(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if sent := r.Header.Get("Request-Timeout-Ms"); sent != "" {
+	if sent := r.Header.Values("Request-Timeout-Ms"); len(sent) > 0 {
 		var value RequestTimeoutMs
-		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", sent, &value,
+		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", strings.Join(sent, ", "), &value,
 			runtime.BindStyledParameterOptions{
 				ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "number", Format: "double",
 			}); err != nil {
@@ -1319,9 +1320,9 @@ func (o Routes) callCommand(w http.ResponseWriter, r *http.Request) error {
 
 func (o Routes) execute(w http.ResponseWriter, r *http.Request) error {
 	var params ExecuteParams
-	if sent := r.Header.Get("Request-Timeout-Ms"); sent != "" {
+	if sent := r.Header.Values("Request-Timeout-Ms"); len(sent) > 0 {
 		var value RequestTimeoutMs
-		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", sent, &value,
+		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", strings.Join(sent, ", "), &value,
 			runtime.BindStyledParameterOptions{
 				ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "number", Format: "double",
 			}); err != nil {
@@ -1382,9 +1383,9 @@ func (o Routes) getReady(w http.ResponseWriter, r *http.Request) error {
 
 func (o Routes) mcp(w http.ResponseWriter, r *http.Request) error {
 	var params McpParams
-	if sent := r.Header.Get("Request-Timeout-Ms"); sent != "" {
+	if sent := r.Header.Values("Request-Timeout-Ms"); len(sent) > 0 {
 		var value RequestTimeoutMs
-		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", sent, &value,
+		if err := runtime.BindStyledParameterWithOptions("simple", "Request-Timeout-Ms", strings.Join(sent, ", "), &value,
 			runtime.BindStyledParameterOptions{
 				ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "number", Format: "double",
 			}); err != nil {
