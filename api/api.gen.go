@@ -1007,6 +1007,9 @@ type McpRefusalApplicationJSON = jsontext.Value
 // McpRefusalApplicationProblemPlusJSON defines model for McpRefusal.
 type McpRefusalApplicationProblemPlusJSON = Problem
 
+// MethodNotAllowed defines model for MethodNotAllowed.
+type MethodNotAllowed = Problem
+
 // RetryableProblem defines model for RetryableProblem.
 type RetryableProblem = Problem
 

@@ -87,10 +87,7 @@ func digest(text []byte) string {
 // GetDocs answers GET /docs. The page is asked for anew each time, since it names the version of its files; it is seldom sent anew.
 func (s *Server) GetDocs(w http.ResponseWriter, r *http.Request) error {
 	secure(w, docsPolicy)
-	w.Header().Set("Content-Type", htmlText)
-	w.Header().Set("Cache-Control", "no-cache")
-	w.Header().Set("ETag", `"`+digest(s.docs.page)+`"`)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(s.docs.page))
+	sendTagged(w, r, htmlText, `"`+digest(s.docs.page)+`"`, s.docs.page)
 	return nil
 }
 

@@ -1,10 +1,9 @@
 package handlers
 
 import (
-	"bytes"
 	"net/http"
+	"strings"
 	"sync"
-	"time"
 
 	"charmer/handlers/openapi"
 	"charmer/poolsvc"
@@ -77,9 +76,31 @@ func replyDocument(w http.ResponseWriter, r *http.Request, d document, err error
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", jsonMediaType)
-	w.Header().Set("Cache-Control", "no-cache") // keep it, but ask each time
-	w.Header().Set("ETag", d.etag)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(d.body))
+	sendTagged(w, r, jsonMediaType, d.etag, d.body)
 	return nil
+}
+
+// sendTagged sends what the client may keep but asks for each time, unless the client has it. That is all that the contract has of
+// http.ServeContent, which also answers 206, 412 and 416.
+func sendTagged(w http.ResponseWriter, r *http.Request, contentType, etag string, body []byte) {
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Set("ETag", etag)
+	if has(r.Header.Values("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	send(w, http.StatusOK, contentType, body)
+}
+
+// has reports whether an If-None-Match names etag, compared weakly (RFC 9110, section 13.1.2). No etag of ours has a comma in it.
+func has(values []string, etag string) bool {
+	for _, value := range values {
+		for tag := range strings.SplitSeq(value, ",") {
+			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+			if tag == etag || tag == "*" {
+				return true
+			}
+		}
+	}
+	return false
 }

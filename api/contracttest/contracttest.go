@@ -21,8 +21,9 @@ import (
 
 // Contract is openapi.yaml.
 type Contract struct {
-	doc    *openapi3.T
-	router routers.Router
+	doc        *openapi3.T
+	router     routers.Router
+	everywhere []string // headers that every reply has
 }
 
 // Load reads openapi.yaml from path.
@@ -35,13 +36,17 @@ func Load(path string) (*Contract, error) {
 	if err := doc.Validate(loader.Context); err != nil {
 		return nil, err
 	}
+	everywhere, err := headersOfAll(doc)
+	if err != nil {
+		return nil, err
+	}
 	doc.Servers = nil // any host will do
 	allowNull(doc)
 	router, err := gorillamux.NewRouter(doc)
 	if err != nil {
 		return nil, err
 	}
-	return &Contract{doc: doc, router: router}, nil
+	return &Contract{doc: doc, router: router, everywhere: everywhere}, nil
 }
 
 // allowNull lets members without a type be null, as JSON Schema has it. The library takes them for ones that cannot be.
@@ -100,8 +105,8 @@ func (r *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // Faults lists what is wrong with a reply to req by what openapi.yaml says about that operation: the status and the content
-// type are documented, the body fits the schema, and every documented header is there (Retry-After if the problem is
-// retryable). Where the document has no such path or method, the reply must be a problem.
+// type are documented, the body fits the schema, and the documented headers are there (Retry-After if the problem is
+// retryable) and no others. Where the document has no such path or method, the reply must be a problem.
 func (c *Contract) Faults(req *http.Request, status int, header http.Header, body []byte) []string {
 	head := req.Method == http.MethodHead
 	lookup := req.Clone(context.Background())
@@ -110,7 +115,7 @@ func (c *Contract) Faults(req *http.Request, status int, header http.Header, bod
 	}
 	route, params, err := c.router.FindRoute(lookup)
 	if err != nil {
-		route = c.undocumented()
+		route = c.undocumented(status)
 	}
 	ref := route.Operation.Responses.Status(status)
 	if ref == nil {
@@ -145,16 +150,7 @@ func (c *Contract) Faults(req *http.Request, status int, header http.Header, bod
 		_ = json.Unmarshal(body, &p) // its faults have been found above
 		faults = append(faults, p.faults(req, status, header)...)
 	}
-	for name := range response.Headers {
-		want, got := name != "Retry-After" || p.Retryable, header.Get(name) != ""
-		if (name == "Charmer-Session" || name == "Server-Timing") && !got {
-			continue // there are none outside of sessions, and of a stream
-		}
-		if got != want {
-			faults = append(faults, fmt.Sprintf("header %s is there: %v, want %v", name, got, want))
-		}
-	}
-	return faults
+	return append(faults, c.headerFaults(response, header, p.Retryable)...)
 }
 
 // Misfit says how a JSON text does not fit a schema of the document, which is one of those under components; it is nil if it fits.
@@ -198,8 +194,12 @@ func (p problem) faults(req *http.Request, status int, header http.Header) []str
 }
 
 // undocumented is a route whose every reply is a problem.
-func (c *Contract) undocumented() *routers.Route {
-	responses := openapi3.NewResponses(openapi3.WithName("default", c.doc.Components.Responses["Problem"].Value))
+func (c *Contract) undocumented(status int) *routers.Route {
+	name := "Problem"
+	if status == http.StatusMethodNotAllowed {
+		name = "MethodNotAllowed"
+	}
+	responses := openapi3.NewResponses(openapi3.WithName("default", c.doc.Components.Responses[name].Value))
 	return &routers.Route{Spec: c.doc, Operation: &openapi3.Operation{Responses: responses}}
 }
 
