@@ -4052,6 +4052,11 @@ type RemoveBroadcastResponse204Headers struct {
 	XRequestID string
 }
 
+// RemoveBroadcastResponse400Headers the declared response headers of an HTTP 400 response for RemoveBroadcast
+type RemoveBroadcastResponse400Headers struct {
+	XRequestID string
+}
+
 // RemoveBroadcastResponse404Headers the declared response headers of an HTTP 404 response for RemoveBroadcast
 type RemoveBroadcastResponse404Headers struct {
 	XRequestID string
@@ -4070,6 +4075,8 @@ type RemoveBroadcastResponseDefaultHeaders struct {
 type RemoveBroadcastResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -4078,6 +4085,8 @@ type RemoveBroadcastResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers204 the parsed response headers for an HTTP 204 response
 	Headers204 *RemoveBroadcastResponse204Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *RemoveBroadcastResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
 	Headers404 *RemoveBroadcastResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
@@ -4241,6 +4250,11 @@ type ReleaseLeaseResponse204Headers struct {
 	XRequestID string
 }
 
+// ReleaseLeaseResponse400Headers the declared response headers of an HTTP 400 response for ReleaseLease
+type ReleaseLeaseResponse400Headers struct {
+	XRequestID string
+}
+
 // ReleaseLeaseResponse404Headers the declared response headers of an HTTP 404 response for ReleaseLease
 type ReleaseLeaseResponse404Headers struct {
 	XRequestID string
@@ -4264,6 +4278,8 @@ type ReleaseLeaseResponseDefaultHeaders struct {
 type ReleaseLeaseResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
 	// ApplicationProblemJSON410 the response for an HTTP 410 `application/problem+json` response
@@ -4274,6 +4290,8 @@ type ReleaseLeaseResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers204 the parsed response headers for an HTTP 204 response
 	Headers204 *ReleaseLeaseResponse204Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *ReleaseLeaseResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
 	Headers404 *ReleaseLeaseResponse404Headers
 	// Headers410 the parsed response headers for an HTTP 410 response
@@ -4949,6 +4967,11 @@ type CancelExecutionResponse200Headers struct {
 	XRequestID string
 }
 
+// CancelExecutionResponse400Headers the declared response headers of an HTTP 400 response for CancelExecution
+type CancelExecutionResponse400Headers struct {
+	XRequestID string
+}
+
 // CancelExecutionResponse404Headers the declared response headers of an HTTP 404 response for CancelExecution
 type CancelExecutionResponse404Headers struct {
 	XRequestID string
@@ -4969,6 +4992,8 @@ type CancelExecutionResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *CancelReply
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -4977,6 +5002,8 @@ type CancelExecutionResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *CancelExecutionResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *CancelExecutionResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
 	Headers404 *CancelExecutionResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
@@ -5006,6 +5033,11 @@ type GetExecutionResponse200Headers struct {
 	XRequestID string
 }
 
+// GetExecutionResponse400Headers the declared response headers of an HTTP 400 response for GetExecution
+type GetExecutionResponse400Headers struct {
+	XRequestID string
+}
+
 // GetExecutionResponse404Headers the declared response headers of an HTTP 404 response for GetExecution
 type GetExecutionResponse404Headers struct {
 	XRequestID string
@@ -5026,6 +5058,8 @@ type GetExecutionResponse struct {
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
 	JSON200 *Execution
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
 	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
 	ApplicationProblemJSON404 *Problem
 	// ApplicationProblemJSON500 the response for an HTTP 500 `application/problem+json` response
@@ -5034,6 +5068,8 @@ type GetExecutionResponse struct {
 	ApplicationProblemJSONDefault *Problem
 	// Headers200 the parsed response headers for an HTTP 200 response
 	Headers200 *GetExecutionResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *GetExecutionResponse400Headers
 	// Headers404 the parsed response headers for an HTTP 404 response
 	Headers404 *GetExecutionResponse404Headers
 	// Headers500 the parsed response headers for an HTTP 500 response
@@ -7039,6 +7075,13 @@ func ParseRemoveBroadcastResponse(rsp *http.Response) (*RemoveBroadcastResponse,
 	case rsp.StatusCode == 204:
 		break // No content-type
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7073,6 +7116,16 @@ func ParseRemoveBroadcastResponse(rsp *http.Response) (*RemoveBroadcastResponse,
 			headers.XRequestID = value
 		}
 		response.Headers204 = &headers
+	case rsp.StatusCode == 400:
+		var headers RemoveBroadcastResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
 		var headers RemoveBroadcastResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
@@ -7386,6 +7439,13 @@ func ParseReleaseLeaseResponse(rsp *http.Response) (*ReleaseLeaseResponse, error
 	case rsp.StatusCode == 204:
 		break // No content-type
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -7427,6 +7487,16 @@ func ParseReleaseLeaseResponse(rsp *http.Response) (*ReleaseLeaseResponse, error
 			headers.XRequestID = value
 		}
 		response.Headers204 = &headers
+	case rsp.StatusCode == 400:
+		var headers ReleaseLeaseResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
 		var headers ReleaseLeaseResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
@@ -8711,6 +8781,13 @@ func ParseCancelExecutionResponse(rsp *http.Response) (*CancelExecutionResponse,
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8745,6 +8822,16 @@ func ParseCancelExecutionResponse(rsp *http.Response) (*CancelExecutionResponse,
 			headers.XRequestID = value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers CancelExecutionResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
 		var headers CancelExecutionResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
@@ -8801,6 +8888,13 @@ func ParseGetExecutionResponse(rsp *http.Response) (*GetExecutionResponse, error
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -8835,6 +8929,16 @@ func ParseGetExecutionResponse(rsp *http.Response) (*GetExecutionResponse, error
 			headers.XRequestID = value
 		}
 		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers GetExecutionResponse400Headers
+		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-Id", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = value
+		}
+		response.Headers400 = &headers
 	case rsp.StatusCode == 404:
 		var headers GetExecutionResponse404Headers
 		if values := rsp.Header.Values("X-Request-Id"); len(values) > 0 {

@@ -102,3 +102,9 @@ func (c *Contract) Operation(req *http.Request) string {
 	}
 	return route.Method + " " + route.Path
 }
+
+// Lists reports whether the document names the status among the replies to a request, and not only by default.
+func (c *Contract) Lists(req *http.Request, status int) bool {
+	route, _, err := c.router.FindRoute(req)
+	return err == nil && route.Operation.Responses.Status(status) != nil
+}
