@@ -186,7 +186,7 @@ def greet(name: str) -> str:
 		{`document.querySelector("article .doc").textContent`, `Greet <b onclick="x">somebody</b>.`},
 		{`getComputedStyle(document.querySelector("article")).borderStyle`, "solid"}, // the style is in force
 		{`document.querySelector(".line code").textContent`,
-			`curl '` + s.url + `/execute' -H 'Content-Type: application/json' -d '{"command":"greet","args":{"name":"text"}}'`},
+			`curl '` + s.url + `/commands/greet' -H 'Content-Type: application/json' -d '{"name":"text"}'`},
 	} {
 		if got := get(t, b, chromedp.Evaluate[string](tt.what)); got != tt.want {
 			t.Errorf("%s is %q, want %q", tt.what, got, tt.want)

@@ -8,14 +8,15 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"charmer/api"
+	"charmer/handlers/openapi"
 )
 
 // landing makes the page at /, which is one document but for its icon. It does not change.
@@ -61,7 +62,8 @@ type landingCommand struct {
 	api.Command
 	Summary string // the first paragraph of the docstring
 	More    string // the rest of it
-	Body    string // of POST /execute, as a word of a shell
+	Path    string // of POST, below the address of the service; means nothing to a shell inside quotes
+	Body    string // of that, as a word of a shell
 }
 
 // GetIndex answers GET /: a page for browsers, and JSON for all others.
@@ -81,8 +83,9 @@ func (s *Server) landingPage(w http.ResponseWriter, r *http.Request) error {
 	data.Refresh = data.Health.State == api.HealthStateStarting && !stats.Lazy
 	list, err := s.commandList()
 	data.Known = err == nil // else health tells what is the matter
+	offers := s.pool.Catalogue()
 	for _, c := range list.Commands {
-		row, err := landingRow(c)
+		row, err := landingRow(c, func(args []byte) bool { return offers.Fits(c.Name, args) })
 		if err != nil {
 			return err
 		}
@@ -97,20 +100,17 @@ func (s *Server) landingPage(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func landingRow(c api.Command) (landingCommand, error) {
+// landingRow describes a command, with arguments that fit as far as any are found.
+func landingRow(c api.Command, fits func(args []byte) bool) (landingCommand, error) {
 	summary, more, _ := strings.Cut(strings.TrimSpace(c.Doc), "\n\n")
-	args, err := exampleArgs(c.Parameters)
-	if err != nil {
-		return landingCommand{}, err
+	body, err := openapi.Example(c.ArgsSchema, fits), error(nil)
+	if body == nil {
+		body, err = exampleArgs(c.Parameters)
 	}
-	body, err := json.Marshal(struct {
-		Command string         `json:"command"`
-		Args    jsontext.Value `json:"args"`
-	}{c.Name, args})
-	return landingCommand{Command: c, Summary: summary, More: strings.TrimSpace(more), Body: shellWord(string(body))}, err
+	return landingCommand{Command: c, Summary: summary, More: strings.TrimSpace(more), Path: "commands/" + url.PathEscape(c.Name), Body: shellWord(string(body))}, err
 }
 
-// exampleArgs are arguments for the parameters that must be given, in their order.
+// exampleArgs are arguments for the parameters that must be given, in their order, where no schema tells.
 func exampleArgs(parameters []api.Parameter) (jsontext.Value, error) {
 	args := []byte{'{'}
 	for _, p := range parameters {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -101,18 +102,18 @@ func TestTextOfTheAppStaysText(t *testing.T) {
 		t.Fatalf("no line to copy:\n%s", page)
 	}
 	words := shellWords(t, readable(line[1]))
-	if len(words) != 9 || words[0] != "curl" || words[2] != "http://example.com/execute" {
+	if len(words) != 9 || words[0] != "curl" || !strings.HasPrefix(words[2], "http://example.com/commands/") {
 		t.Fatalf("%q", words)
 	}
-	var body struct {
-		Command string
-		Args    map[string]string
+	if name, err := url.PathUnescape(strings.TrimPrefix(words[2], "http://example.com/commands/")); err != nil || name != hostile {
+		t.Errorf("the line calls %q: %v", name, err)
 	}
-	if err := json.Unmarshal([]byte(words[8]), &body); err != nil || body.Command != hostile || len(body.Args) != 1 {
+	var args map[string]string
+	if err := json.Unmarshal([]byte(words[8]), &args); err != nil || len(args) != 1 {
 		t.Errorf("%v in %s", err, words[8])
 	}
-	if _, ok := body.Args["'; reboot; '"+hostile]; !ok {
-		t.Errorf("arguments %q", body.Args)
+	if _, ok := args["'; reboot; '"+hostile]; !ok {
+		t.Errorf("arguments %q", args)
 	}
 }
 
@@ -170,7 +171,7 @@ func TestThePageTellsTheStateOfThePool(t *testing.T) {
 		t.Errorf("while it starts:\n%s", starting)
 	}
 	ready := request(readyPool(t), "GET", "/", "Accept", browser).Body.String()
-	if !strings.Contains(ready, "<b>ready</b>") || strings.Contains(ready, `http-equiv="refresh"`) || !strings.Contains(ready, `{&#34;command&#34;:&#34;ok&#34;,&#34;args&#34;:{}}`) {
+	if !strings.Contains(ready, "<b>ready</b>") || strings.Contains(ready, `http-equiv="refresh"`) || !strings.Contains(ready, `</span>commands/ok'</span>`) {
 		t.Errorf("when it is ready:\n%s", ready)
 	}
 	failing := newTestServer(t, io.Discard, func(cfg *poolsvc.Config) {

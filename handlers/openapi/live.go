@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -68,7 +69,8 @@ func describeOperation(op *object, c Command, id string, l *lifter) {
 		if list, _ := args.get("required").([]any); len(list) > 0 {
 			required = jsontext.Value("true")
 		}
-		if example := exampleOf(args, l.schemas); example != nil && c.Fits(write(nil, example)) {
+		resolve := func(reference string) any { return l.schemas.get(strings.TrimPrefix(reference, schemasAt)) }
+		if example := exampleOf(args, resolve, func(v any) bool { return c.Fits(write(nil, v)) }); example != nil {
 			content.set("example", example)
 		}
 	}
