@@ -9,6 +9,8 @@ from functools import partial
 from types import CodeType
 from typing import Any, Callable, Dict, Final, ForwardRef, List, Mapping, NamedTuple, Optional, Tuple
 
+from ._variables import variables_of
+
 _TYPING: Final = ("typing", "typing_extensions")
 _ABSENT: Final = inspect.Parameter.empty
 
@@ -50,13 +52,44 @@ def class_scope(cls: type, variables: Mapping[object, object]) -> Scope:
     return Scope(vars(module) if module else {}, {**vars(cls), cls.__name__: cls, **parameters}, variables)
 
 
-def class_hints(cls: type) -> Dict[str, Tuple[object, type]]:
-    """Return the hints in the body of a class and of those above it, each with the class where it stands."""
-    hints: Dict[str, Tuple[object, type]] = {}
+def class_hints(cls: type, variables: Mapping[object, object]) -> Dict[str, Tuple[object, Scope]]:
+    """Return the hints in the body of a class and of those above it, each with where its names are looked up.
+
+    Args:
+        cls: The class.
+        variables: What stands for its own type variables.
+    """
+    hints: Dict[str, Tuple[object, Scope]] = {}
+    bound = variables_of(cls, variables)
     for base in reversed(cls.__mro__):
+        scope = class_scope(base, bound.get(base, {}))
         for name, hint in _annotations(base).items():
-            hints[name] = (hint, base)
+            hints[name] = (hint, scope)
     return hints
+
+
+class _Itself:
+    """What is equal to nothing but that very object."""
+
+    __slots__ = ("_object",)
+
+    def __init__(self, object: object) -> None:
+        self._object = object
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self._object is other._object
+
+    def __hash__(self) -> int:
+        return id(self._object)
+
+
+def key_of(hint: object) -> object:
+    """Return what a hint is known by in a dict: one without a hash, such as `Annotated[int, {"unit": "m"}]`, is no other's equal."""
+    try:
+        hash(hint)
+    except Exception:
+        return _Itself(hint)
+    return hint
 
 
 def _annotations(cls: type) -> Mapping[str, object]:

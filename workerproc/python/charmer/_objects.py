@@ -9,6 +9,7 @@ from ._containers import fixed, tuple_schema
 from ._hints import Scope, class_hints, class_scope, read, special, text_of
 from ._types import ARRAY, OBJECT, SUITED, Misfit, Schema, Type, refuse
 from ._values import default_schema
+from ._variables import variables_of
 
 if TYPE_CHECKING:
     from ._schema import Builder
@@ -27,7 +28,7 @@ class Field(NamedTuple):
 
 def dataclass_type(builder: Builder, cls: Any, variables: Mapping[object, object]) -> Type:
     """Build the type of a dataclass: an object with the fields that its constructor takes, or for results, that it has."""
-    hints = class_hints(cls)
+    hints = class_hints(cls, variables)
     fields: List[Field] = []
     for field in cls.__dataclass_fields__.values():
         kind = getattr(field, "_field_type", None)
@@ -36,8 +37,8 @@ def dataclass_type(builder: Builder, cls: Any, variables: Mapping[object, object
         only_init = kind is getattr(dataclasses, "_FIELD_INITVAR", 0)
         if only_init if builder.out else not field.init:
             continue
-        hint, base = hints.get(field.name, (field.type, cls))
-        type = builder.build(_inside_initvar(hint, class_scope(base, variables)), class_scope(base, variables))
+        hint, scope = hints.get(field.name) or (field.type, class_scope(cls, variables))
+        type = builder.build(_inside_initvar(hint, scope), scope)
         schema, required = type.schema, True
         if not builder.out and field.default is not dataclasses.MISSING:
             schema, required = {**schema, **default_schema(field.default)}, False
@@ -50,7 +51,10 @@ def dataclass_type(builder: Builder, cls: Any, variables: Mapping[object, object
 
 def typed_dict(builder: Builder, cls: Any, variables: Mapping[object, object]) -> Type:
     """Build the type of a TypedDict: an object with these members and no others."""
-    scope = class_scope(cls, variables)
+    bound: Dict[object, object] = {}
+    for one in variables_of(cls, variables).values():  # the hints of those above it are among its own
+        bound.update(one)
+    scope = class_scope(cls, bound)
     fields: List[Field] = []
     for name, hint in cls.__annotations__.items():
         required = name in getattr(cls, "__required_keys__", cls.__annotations__)
@@ -69,13 +73,13 @@ def is_typed_dict(cls: type) -> bool:
 
 def named_tuple(builder: Builder, cls: Any, variables: Mapping[object, object]) -> Type:
     """Build the type of a NamedTuple: an array, as which it is encoded, with its fields in their order."""
-    hints = class_hints(cls)
+    hints = class_hints(cls, variables)
     defaults = getattr(cls, "_field_defaults", {})
     types: List[Type] = []
     schemas: List[Schema] = []
     for name in cls._fields:
-        hint, base = hints.get(name, (Any, cls))
-        types.append(builder.build(hint, class_scope(base, variables)))
+        hint, scope = hints.get(name) or (Any, class_scope(cls, variables))
+        types.append(builder.build(hint, scope))
         default = default_schema(defaults[name]) if name in defaults and not builder.out else {}
         schemas.append({"title": name, **types[-1].schema, **default})
     least = len(types) if builder.out else len(types) - len(defaults)

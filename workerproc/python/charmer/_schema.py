@@ -9,9 +9,10 @@ from typing import Any, Callable, Dict, Final, FrozenSet, List, Mapping, Optiona
 
 from . import _containers, _enums, _models, _objects, _plain, _unions
 from ._bounds import bounded, description_in
-from ._hints import Scope, read, special, text_of
+from ._hints import Scope, key_of, read, special, text_of
 from ._types import ARRAY, OBJECT, Schema, Type, anything
 from ._undescribed import undescribed
+from ._variables import bind, closed
 
 _TRANSPARENT: Final = frozenset(("Final", "Required", "NotRequired", "ReadOnly", "ClassVar"))
 _UNIONS: Final = frozenset(("Union", "Optional", "UnionType"))
@@ -36,16 +37,18 @@ class Builder:
     def build(self, hint: object, scope: Scope) -> Type:
         """Build the type of a hint. Never raises."""
         try:
+            hint = closed(hint, scope.variables)
             if get_origin(hint) is None or text_of(hint) is not None:
                 return self._build(hint, scope)
-            self._open[hint] = None
+            key = key_of(hint)
+            self._open[key] = None
         except Exception as exc:
             return self.give_up(hint, exc)
         try:
             made = self._build(hint, scope)
         except Exception as exc:
             made = self.give_up(hint, exc)
-        stand_in = self._open.pop(hint)
+        stand_in = self._open.pop(key)
         if stand_in is None:
             return made
         self._fill(stand_in, made)
@@ -57,14 +60,15 @@ class Builder:
         """Build what has a name once, and return a reference to it; it may refer to itself.
 
         Args:
-            key: What it is known by.
+            key: The hint or class of which it is the name.
             name: Its name.
             make: Builds it.
             classes: As in Type, if that is known before.
         """
-        there = self._named.get(key)
+        known = key_of(key)
+        there = self._named.get(known)
         if there is None:
-            there = self._named[key] = self._stand_in(name)
+            there = self._named[known] = self._stand_in(name)
             there.classes = classes
             made, around = anything(), self._open
             self._open = {}  # a cycle through what has a name is no concern of what is read around it
@@ -133,7 +137,7 @@ class Builder:
         if hasattr(origin or hint, "__value__"):  # a `type X = ...`
             alias = origin or hint
             if args:
-                scope = scope._replace(variables=dict(zip(alias.__type_params__, args)))
+                scope = scope._replace(variables=bind(alias, args))
             return self.named(hint, alias.__name__, lambda: self.build(alias.__value__, scope))
         if isinstance(hint, type) or origin is not None:
             return self._class(hint, origin if isinstance(origin, type) else hint, args, scope)
@@ -142,7 +146,7 @@ class Builder:
     def _class(self, hint: Any, cls: Any, args: Tuple[Any, ...], scope: Scope) -> Type:
         if cls is tuple and not args and hint not in (tuple, Tuple):
             args = ((),)  # Tuple[()], the empty one
-        variables = {p: self._bind(arg, scope) for p, arg in zip(getattr(cls, "__parameters__", ()), args)}
+        variables = bind(cls, args)
         name = "_".join([cls.__name__, *(getattr(arg, "__name__", "") for arg in args)])
         model = _models.model(self, hint, cls)
         if model is not None:
@@ -162,12 +166,7 @@ class Builder:
             made = self.give_up(hint)
         return made
 
-    def _bind(self, arg: object, scope: Scope) -> object:
-        return scope.variables.get(arg, arg) if isinstance(arg, TypeVar) else arg
-
     def _variable(self, variable: Any, scope: Scope) -> Type:
-        if variable in scope.variables:
-            return self.build(scope.variables[variable], scope._replace(variables={}))
         if variable.__constraints__:
             return _unions.union([self.build(one, scope) for one in variable.__constraints__])
         return anything() if variable.__bound__ is None else self.build(variable.__bound__, scope)
@@ -181,16 +180,13 @@ class Builder:
 
     def _read(self, hint: object, scope: Scope) -> Type:
         """Build what a hint in text means; what is being built already gets the text as its name."""
-        found = read(hint, scope)
-        try:
-            cycle = found in self._open
-        except TypeError:  # it has no hash
-            cycle = False
-        if not cycle:
+        found = closed(read(hint, scope), scope.variables)
+        key = key_of(found)
+        if key not in self._open:
             return self.build(found, scope)
-        there = self._open[found]
+        there = self._open[key]
         if there is None:
-            there = self._open[found] = self._stand_in(text_of(hint) or "")
+            there = self._open[key] = self._stand_in(text_of(hint) or "")
         return there
 
 

@@ -121,6 +121,22 @@ class Box(Generic[T]):
 
 
 @dataclass
+class Shelf(Generic[T]):
+    first: Box[T]
+    more: Optional[Box[List[T]]] = None
+
+
+@dataclass
+class Ints(Box[int]):
+    name: str = ""
+
+
+@dataclass
+class Lists(Box[List[T]], Generic[T]):
+    pass
+
+
+@dataclass
 class Cat:
     kind: Literal["cat"]
     lives: int
@@ -280,6 +296,7 @@ CONTAINER_CASES: Final[List[Case]] = [
     Case(Union[List[int], List[str]], {"anyOf": [array(INTEGER), array(STRING)]}, [[1], ["x"]], list, [([1, "x"], HERE)]),
     Case(Json, ref("Json"), [None, [{"a": [1.5, "x", None, True]}]], object, []),
     Case(Annotated[int, "a note"], INTEGER, [1], int, [("1", HERE)]),
+    Case(Annotated[int, {"no": "hash"}], INTEGER, [1], int, [("1", HERE)]),
     Case(Annotated[int, Bounds(ge=1, lt=10, multiple_of=3)], {**INTEGER, "minimum": 1, "exclusiveMaximum": 10, "multipleOf": 3}, [3, 9], int, [(0, HERE), (12, HERE), (4, HERE), ("3", HERE)]),
     Case(Annotated[float, Bounds(gt=0, le=1)], {**NUMBER, "exclusiveMinimum": 0, "maximum": 1}, [0.5, Back(1, 1.0)], float, [(0, HERE), (1.01, HERE)]),
     Case(Annotated[float, Bounds(multiple_of=0.1)], {**NUMBER, "multipleOf": 0.1}, [0.3, 0.7], float, [(0.35, HERE)]),
@@ -297,6 +314,10 @@ OBJECT_CASES: Final[List[Case]] = [
     Case(Even, ref("Even"), [Back({"value": 2, "start": 1}, {"value": 2})], Even, [({"value": 1}, HERE), ({"value": 2, "start": "x"}, ["/start"])]),
     Case(Box[int], ref("Box_int"), [{"content": 1}], Box, [({"content": "x"}, ["/content"])]),
     Case(Box[Point], ref("Box_Point"), [{"content": {"x": 1, "y": 2}}], Box, [({"content": {}}, ["/content/x"])]),
+    Case(Tuple[Shelf[int], Shelf[str]], pair(ref("Shelf_int"), ref("Shelf_str")), [[{"first": {"content": 1}, "more": {"content": [2]}}, {"first": {"content": "x"}, "more": None}]], tuple, [([{"first": {"content": "x"}, "more": {"content": ["x"]}}, {"first": {"content": 1}, "more": {"content": [1]}}], ["/0/first/content", "/0/more/content/0", "/1/first/content", "/1/more/content/0"])]),
+    Case(Ints, ref("Ints"), [{"content": 1, "name": "x"}], Ints, [({"content": "x"}, ["/content"])]),
+    Case(Lists[int], ref("Lists_int"), [{"content": [1]}], Lists, [({"content": ["x"]}, ["/content/0"])]),
+    Case(Box[List[T]], ref("Box" if sys.version_info < (3, 10) else "Box_List"), [{"content": [1, "x"]}], Box, [({"content": 1}, ["/content"])]),  # type: ignore[valid-type]
     Case(Union[Cat, Dog], {"anyOf": [ref("Cat"), ref("Dog")]}, [{"kind": "dog", "name": "x"}, {"kind": "cat", "lives": 9}], (Cat, Dog), [({"kind": "dog", "name": 1}, ["/name"]), ({"kind": "cow"}, HERE), (1, HERE)]),
     Case(Optional[Point], {"anyOf": [ref("Point"), NULL]}, [None, {"x": 1, "y": 2}], object, [({"x": None}, ["/x"]), ("x", HERE)]),
     Case(Place, ref("Place"), [[1.5, 2.5, "2026-01-31"], Back([1, 2], [1.0, 2.0, None])], Place, [([1.5], HERE), ([1.5, "x", "y"], ["/1", "/2"]), ({}, HERE)]),
