@@ -57,7 +57,7 @@ def _pydantic(builder: Builder, hint: Any) -> Type:
                 except invalid as again:
                     exc = again
             errors = exc.errors(include_url=False, include_context=False)
-            raise _misfit(value, [(error["loc"], error["msg"]) for error in errors]) from None
+            raise _misfit(value, [(error["loc"], error["msg"], error["type"] == "missing") for error in errors]) from None
 
     try:
         schema: Schema = builder.hoist(adapter.json_schema(ref_template=_REF, mode=mode))
@@ -79,17 +79,22 @@ def _whole(value: Any) -> Any:
     return value
 
 
-def _misfit(value: Any, errors: List[Tuple[Tuple[Any, ...], str]]) -> Misfit:
-    """Point at what a library finds wrong, without the steps of its places that are not in the value, such as `int` in a union."""
+def _misfit(value: Any, errors: List[Tuple[Tuple[Any, ...], str, bool]]) -> Misfit:
+    """Point at what a library finds wrong, without the steps of its places that are not in the value, such as `int` in a union.
+
+    Args:
+        value: What does not fit.
+        errors: The place of each, what is wrong there, and whether it is that the last step of the place is missing.
+    """
     misfit = Misfit()
-    for place, detail in errors:
+    for place, detail, missing in errors:
         path: List[object] = []
         at = value
         for number, step in enumerate(place, 1):
             if at.__class__ is dict and step in at or at.__class__ is list and step.__class__ is int and step < len(at):
                 at = at[step]
-            elif at.__class__ is not dict or number < len(place):
-                continue  # else it is one that is missing
+            elif not (missing and at.__class__ is dict and number == len(place)):
+                continue
             path.insert(0, step)
         misfit.problems.append((path, detail[0].lower() + detail[1:] if detail else detail))
     return misfit
@@ -103,7 +108,7 @@ def _struct(builder: Builder, msgspec: Any, hint: Any) -> Type:
             found = _PLACE.fullmatch(str(exc))
             detail, place = (found[1], found[2]) if found else (str(exc), "")
             steps = [int(number) if number else name for number, name in _STEP.findall(place.partition("[...]")[0])]
-            raise _misfit(value, [(tuple(steps), detail)]) from None
+            raise _misfit(value, [(tuple(steps), detail, False)]) from None
 
     try:
         (schema,), defs = msgspec.json.schema_components([hint], ref_template="#/$defs/{name}")
@@ -120,6 +125,6 @@ def repoint(schema: Any, renamed: Mapping[str, str]) -> Any:
 
 
 def _repointed(key: str, value: Any, renamed: Mapping[str, str]) -> Any:
-    if key == "$ref" and isinstance(value, str):
+    if isinstance(value, str):  # of $ref, or of the mapping of a discriminator
         return renamed.get(value, value)
     return value if key in ("default", "const", "enum", "examples") else repoint(value, renamed)

@@ -35,6 +35,12 @@ class Pydantic(cases.Cases):
         self.assertEqual(set(worked.args_schema["$defs"]), {"Cat", "Cat_2"})
 
 
+    def test_a_discriminator_leads_to_the_models_of_its_own_module(self) -> None:
+        worked = self.command(Tuple[types_table.Cat, self.table.Owner]).types.worked_out()
+        pet = worked.args_schema["$defs"]["Owner"]["properties"]["pet"]
+        self.assertEqual(pet["discriminator"]["mapping"], {"cat": "#/$defs/Cat_2", "dog": "#/$defs/Dog"})
+
+
 @unittest.skipUnless(find_spec("msgspec"), "msgspec is not installed")
 class Msgspec(cases.Cases):
     module = "tests.with_msgspec"

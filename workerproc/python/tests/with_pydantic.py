@@ -42,6 +42,12 @@ class Dog(BaseModel):
     name: str
 
 
+class Owner(BaseModel):
+    pet: Union[Cat, Dog] = Field(discriminator="kind")
+    more: Union[int, Address, List[Address]] = 0
+    by_size: Dict[int, Address] = {}
+
+
 @checked
 class Checked:
     value: Annotated[int, Field(gt=0)]
@@ -68,6 +74,7 @@ CASES: List[Case] = [
     Case(Optional[Address], {"anyOf": [ref("Address"), NULL]}, [None, {"street": "x", "number": 1}], object, [(1, HERE)]),
     Case(Strings, ref("Strings"), [["a"]], Strings, [([1], ["/0"])]),
     Case(Annotated[Union[Cat, Dog], Field(discriminator="kind")], {"anyOf": [ref("Cat"), ref("Dog")]}, [{"kind": "dog", "name": "x"}], Dog, [({"kind": "cow"}, HERE)]),
+    Case(Owner, ref("Owner"), [Back({"pet": {"kind": "cat", "lives": 9}}, {"pet": {"kind": "cat", "lives": 9}, "more": 0, "by_size": {}})], Owner, [({"pet": {"kind": "dog"}, "more": {"street": "x"}}, ["/pet/name", "/more", "/more/number", "/more"]), ({"pet": {"kind": "cat", "lives": 9}, "by_size": {"x": {"street": "x", "number": 1}}}, ["/by_size/x"])]),
     Case(Dict[str, Checked], {"type": "object", "additionalProperties": ref("Checked")}, [{"a": {"value": 1}}], dict, [({"a": {"value": 0}}, ["/a/value"])]),
     Case(Holder, ref("Holder"), [{"address": {"street": "x", "number": 1}, "point": {"x": 1, "y": 2}}], Holder, [({"address": {"street": "x", "number": 0}, "point": {}}, ["/address/number", "/point/x"])]),
     Case(Annotated[int, Field(ge=1, description="how many")], {**INTEGER, "minimum": 1, "description": "how many"}, [1], int, [(0, HERE), ("1", HERE)]),
