@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Callable, Dict, Final, Iterator, List, Optional, Sequence, Tuple
 
 from ._types import Misfit, Schema, Type
@@ -45,7 +46,7 @@ class Bounds:
     pattern: Optional[str] = None
 
     def __post_init__(self) -> None:
-        if self.multiple_of is not None and not self.multiple_of > 0:
+        if self.multiple_of is not None and not self.multiple_of > self.multiple_of * 0:
             raise ValueError(f"multiple_of of Bounds is more than 0, not {self.multiple_of!r}")
         try:
             re.compile(self.pattern or "")
@@ -104,7 +105,9 @@ def _usable(name: str, value: Any) -> bool:
         return isinstance(value, str) and bool(re.compile(value))
     if name in ("min_length", "max_length"):
         return isinstance(value, int) and (name == "max_length" or value > 0)
-    return True
+    if isinstance(value, float) and not isfinite(value):  # which bounds nothing that can come, or all of it
+        return False
+    return name != "multiple_of" or value > value * 0
 
 
 def _narrowed(schema: Schema, bounds: List[Tuple[str, Any]]) -> Schema:
@@ -131,13 +134,24 @@ def _passes(check: Callable[[Any], bool], value: Any) -> bool:
 
 
 def _is_multiple(value: Any, unit: Any) -> bool:
+    if isinstance(value, (str, bytes, bytearray)):
+        raise TypeError("% means something else for them")
     if isinstance(value, int) and isinstance(unit, int):
         return value % unit == 0
-    from decimal import Decimal, localcontext
+    from decimal import Decimal
 
-    with localcontext() as context:
-        context.prec = 700  # of digits: those between the largest and the smallest float
-        return Decimal(str(value)) % Decimal(str(unit)) == 0
+    if not isinstance(value, (int, float, Decimal)):  # but a timedelta
+        return not value % unit
+    one, other = Decimal(str(value)).as_tuple(), Decimal(str(unit)).as_tuple()
+    digits, shift = one.digits, int(one.exponent) - int(other.exponent)
+    if shift < 0:
+        if any(digits[shift:]):
+            return False
+        digits, shift = digits[:shift], 0
+    step, rest = int("".join(map(str, other.digits))), 0
+    for digit in digits:  # by hand, since Python makes no int of thousands of digits
+        rest = (rest * 10 + digit) % step
+    return rest * pow(10, shift, step) % step == 0
 
 
 def _shown(value: Any) -> str:

@@ -25,6 +25,8 @@ def enumeration(cls: Class[enum.Enum]) -> Type:
     told: Schema = {"description": doc} if "__doc__" in vars(cls) and doc and doc != "An enumeration." else {}
     if issubclass(cls, enum.Flag):
         return _flag(cls, told)
+    if not len(cls):
+        raise TypeError(f"{cls.__name__} has no members")
     return _choices([(plain_value(member), member) for member in cls], told)
 
 
@@ -56,11 +58,10 @@ def _choices(choices: List[Tuple[Any, Any]], told: Schema) -> Type:
     if kind:
         schema = {"type": kind, **schema}
     table = {_key(value): chosen for value, chosen in reversed(choices)}
-    wanted = ", ".join(json.dumps(value, ensure_ascii=False) for value in values[:_MAX_TOLD])
+    told_values = [json.dumps(value, ensure_ascii=False) for value in values[:_MAX_TOLD]]
     if len(values) > _MAX_TOLD:
-        wanted += f" or one of {len(values) - _MAX_TOLD} more"
-    else:
-        wanted = " or ".join(wanted.rsplit(", ", 1)) if len(values) > 1 else wanted
+        told_values.append(f"one of {len(values) - _MAX_TOLD} more")
+    wanted = " or ".join([", ".join(told_values[:-1]), told_values[-1]] if len(told_values) > 1 else told_values)
 
     def convert(value: Any) -> Any:
         try:

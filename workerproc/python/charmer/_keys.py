@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Dict, Final, Optional, Tuple
 
-from ._types import Convert, Misfit, Schema, Type
+from ._types import NUMBER, Convert, Misfit, Schema, Type
 
 _INTEGER_KEY: Final = r"^(0|-?[1-9][0-9]*)$"
 _NUMBER_KEY: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
@@ -20,6 +20,8 @@ def key_type(key: Type) -> Tuple[Schema, Optional[Convert]]:
         return {"pattern": _NUMBER_KEY}, _parsed(float, key.convert, "a number")
     if kind == "boolean":
         return {"enum": ["true", "false"]}, lambda name: _one_of(name, {"true": True, "false": False})
+    if key.convert is not None and key.classes is not None and key.classes <= NUMBER:  # an IntEnum
+        return {}, _number(key.convert)
     if key.convert is None or key.exact is str or key.classes is None or str not in key.classes:
         return {}, None
     return key.schema, key.convert
@@ -31,9 +33,20 @@ def _parsed(kind: Callable[[str], Any], convert: Convert, wanted: str) -> Conver
     def parse(name: str) -> Any:
         if not form(name):
             raise Misfit(f"has a name that must be {wanted}")
-        return convert(kind(name))
+        try:
+            number = kind(name)
+        except ValueError:
+            raise Misfit("has a name of more digits than Python reads") from None
+        if number - number:  # nan if it is infinite, else 0
+            raise Misfit("has a name that is too large for a float")
+        return convert(number)
 
     return parse
+
+
+def _number(convert: Convert) -> Convert:
+    whole, other = _parsed(int, convert, "an integer"), _parsed(float, convert, "a number")
+    return lambda name: (whole if name.lstrip("-").isdecimal() else other)(name)
 
 
 def _one_of(name: str, table: Dict[str, bool]) -> bool:

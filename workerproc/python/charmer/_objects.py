@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ._schema import Builder
 
 _FACTORIES = (list, dict, set)
+_AROUND_REQUIRED = ("Annotated", "ReadOnly")
 
 
 class Field(NamedTuple):
@@ -58,7 +59,10 @@ def typed_dict(builder: Builder, cls: Any, variables: Mapping[object, object]) -
     fields: List[Field] = []
     for name, hint in cls.__annotations__.items():
         required = name in getattr(cls, "__required_keys__", cls.__annotations__)
-        form = special(get_origin(_read(hint, scope)))
+        inner = _read(hint, scope)
+        while special(get_origin(inner)) in _AROUND_REQUIRED:
+            inner = _read(get_args(inner)[0], scope)
+        form = special(get_origin(inner))
         if form in ("Required", "NotRequired"):
             required = form == "Required"
         type = builder.build(hint, scope)

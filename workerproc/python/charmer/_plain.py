@@ -22,10 +22,14 @@ _duration: Final = re.compile(
 ).fullmatch
 
 
-def plain(cls: type) -> Optional[Type]:
+def plain(cls: type, out: bool) -> Optional[Type]:
     """Return the type of a class, or None if it is none of these.
 
     Classes of modules that the app may not have imported are told by their names.
+
+    Args:
+        cls: The class.
+        out: Whether it is for results.
     """
     known = _BUILTIN.get(cls)
     if known is not None:
@@ -33,7 +37,7 @@ def plain(cls: type) -> Optional[Type]:
     for base in cls.__mro__:
         make = _BY_NAME.get((base.__module__.partition(".")[0], base.__name__))
         if make is not None and (base is cls or base.__name__ == "PurePath"):
-            return make(cls)
+            return _decimal_text(cls) if out and make is _as_decimal else make(cls)
     return None
 
 
@@ -135,14 +139,27 @@ def _as_uuid(cls: Any) -> Type:
 
 
 def _as_decimal(cls: Any) -> Type:
-    from_text = _from_text(_decimal, lambda text, _: cls(text), "a decimal number")
+    text = _decimal_text(cls)
+    from_text: Any = text.convert
 
     def convert(value: Any) -> Any:
         if value.__class__ is int:
             return cls(value)
         return cls(repr(value)) if value.__class__ is float else from_text(value)
 
-    return Type({"anyOf": [{"type": "string", "pattern": _DECIMAL}, {"type": "number"}]}, convert, STRING | NUMBER)
+    return Type({"anyOf": [text.schema, {"type": "number"}]}, convert, STRING | NUMBER)
+
+
+def _decimal_text(cls: Any) -> Type:
+    """Return the type of a Decimal in results, which is always text."""
+
+    def make(text: str, _: Any) -> Any:
+        try:
+            return cls(text)
+        except ArithmeticError:
+            raise ValueError("its exponent is too large") from None
+
+    return _text({"pattern": _DECIMAL}, _from_text(_decimal, make, "a decimal number"))
 
 
 def _as_path(cls: Any) -> Type:

@@ -130,6 +130,8 @@ class Builder:
             return self.build(args[0], scope)
         if form == "Literal":
             return _enums.literal(args)
+        if form == "LiteralString":
+            return self.build(str, scope)
         if form in _UNIONS or getattr(origin, "__name__", "") in _UNIONS:
             return _unions.union([self.build(arg, scope) for arg in args])
         if hasattr(hint, "__supertype__"):  # a NewType
@@ -160,7 +162,8 @@ class Builder:
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
             return self.named(hint, name, lambda: _objects.named_tuple(self, cls, variables), ARRAY)
         before = len(self.undescribed)
-        made = _plain.plain(cls) or _containers.container(cls, [self.build(arg, scope) for arg in args if arg is not ...], args)
+        held = [self.build(arg, scope) for arg in args if arg is not ... and arg != ()]
+        made = _plain.plain(cls, self.out) or _containers.container(cls, held, args)
         if made is None:
             del self.undescribed[before:]  # what it is a Callable of, say, is part of it
             made = self.give_up(hint)

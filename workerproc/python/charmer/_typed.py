@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any, Callable, Dict, Final, FrozenSet, List, NamedTuple, Optional, Sequence, get_args, get_origin
 
 from ._args import ArgsRefused, refused
@@ -14,6 +15,7 @@ from ._undescribed import MOST, placed, undescribed
 from ._unions import union
 from ._values import default_schema
 
+_REFERENCE: Final = re.compile(r'"\$ref":"#/\$defs/(\w+)"')
 _LISTS: Final = frozenset(("list", "List", "Sequence"))
 _STREAMS: Final = frozenset(("Iterator", "Iterable", "Generator", "AsyncIterator", "AsyncIterable", "AsyncGenerator"))
 
@@ -117,18 +119,19 @@ def _argument_of(hint: object, scope: Scope, forms: FrozenSet[str]) -> object:
 
 def _with_defs(schema: Schema, builder: Builder) -> Optional[Schema]:
     """Return a schema with what it refers to, or None if a library has made one that is no JSON."""
-    whole = {**schema, "$defs": builder.defs} if builder.defs else schema
-    return whole if _is_json(whole) else None
-
-
-def _is_json(schema: Schema) -> bool:
     from ._encode import encode_fields
 
+    defs: Dict[str, Schema] = {}
+    todo = [schema]
     try:
-        encode_fields(schema)
+        for one in todo:
+            for name in _REFERENCE.findall(encode_fields(one).decode()):
+                if name in builder.defs and name not in defs:
+                    defs[name] = builder.defs[name]
+                    todo.append(defs[name])
     except Exception:
-        return False
-    return True
+        return None
+    return {**schema, "$defs": defs} if defs else schema
 
 
 def _converter(command: str, types: Dict[str, Type], required: Sequence[str], rest: Optional[Type]) -> Optional[ConvertArgs]:

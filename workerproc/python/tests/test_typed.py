@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import unittest
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from enum import Enum
+from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Tuple
 
 from charmer import Bounds
 from charmer._args import ArgsRefused
@@ -99,6 +100,16 @@ class Chain:
     next: Optional[Chain] = None
 
 
+class Colours(Enum):
+    RED = (1, 2)
+    BLUE = (3, 4)
+    GREEN = (5, 6)
+
+
+class Empty(Enum):
+    pass
+
+
 class Engine:
     """What JSON has no form for."""
 
@@ -175,6 +186,19 @@ class Signatures(unittest.TestCase):
 
         self.assertEqual(undescribed(Shy()), undescribed(Shy))
         self.assertEqual(undescribed(int, Rude()), {"hint": "int", "why": undescribed(Rude)["hint"]})
+
+    def test_choices_are_told_as_they_are_written(self) -> None:
+        def f(a: Literal["x, y", "z"], b: Literal["only"], c: Colours) -> None: ...
+
+        self.assertEqual(
+            [one["detail"] for one in self.refused(f, a="x", b="x", c="x")],
+            ['must be "x, y" or "z"', 'must be "only"', "must be [1, 2], [3, 4] or [5, 6]"],
+        )
+
+    def test_an_empty_tuple_is_known_and_an_enum_without_members_is_told(self) -> None:
+        def f(a: Tuple[()], b: Empty) -> None: ...
+
+        self.assertEqual(self.undescribed(f), [{"hint": f"{__name__}.Empty", "why": "TypeError: Empty has no members", "parameter": "b"}])
 
     def test_no_more_than_a_few_hints_are_told(self) -> None:
         def f() -> None: ...

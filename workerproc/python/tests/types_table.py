@@ -71,6 +71,10 @@ class Mixed(enum.Enum):
     NONE = None
 
 
+class Nothing(enum.Enum):
+    pass
+
+
 class Right(enum.Flag):
     READ = 1
     WRITE = 2
@@ -173,6 +177,7 @@ class Case(NamedTuple):
     values: JSON that fits and comes back the same; or pairs of JSON and what comes back.
     kind: The class of these values in Python.
     wrong: JSON that does not fit, and the pointers to what is wrong in it.
+    out: What it is to have for a result, if that is another.
     """
 
     hint: Any
@@ -180,6 +185,7 @@ class Case(NamedTuple):
     values: List[Any]
     kind: Any
     wrong: List[Tuple[Any, List[str]]]
+    out: Optional[Dict[str, Any]] = None
 
 
 class Back(NamedTuple):
@@ -195,6 +201,7 @@ NUMBER: Final = {"type": "number"}
 NULL: Final = {"type": "null"}
 HERE: Final = [""]
 DATE_TIME: Final = {"type": "string", "format": "date-time"}
+DECIMAL: Final = {"type": "string", "pattern": r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"}
 ID: Final = "123e4567-e89b-12d3-a456-426614174000"
 
 
@@ -240,10 +247,11 @@ PLAIN_CASES: Final[List[Case]] = [
     Case(UUID, {"type": "string", "format": "uuid"}, [ID, Back(ID.upper(), ID)], UUID, [("{" + ID + "}", HERE), ("x", HERE), (1, HERE)]),
     Case(
         Decimal,
-        {"anyOf": [{"type": "string", "pattern": r"^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"}, NUMBER]},
+        {"anyOf": [DECIMAL, NUMBER]},
         ["1.10", "-3", "1E+3", Back(2, "2"), Back(1.1, "1.1")],
         Decimal,
-        [("NaN", HERE), ("1,5", HERE), ("", HERE), (True, HERE), ("1\n", HERE)],
+        [("NaN", HERE), ("1,5", HERE), ("", HERE), (True, HERE), ("1\n", HERE), ("1e" + "9" * 30, HERE)],
+        DECIMAL,
     ),
     Case(Path, STRING, ["/tmp/x", "a/b"], Path, [(1, HERE), ("a\0b", HERE)]),
     Case(PurePosixPath, STRING, ["/tmp/x"], PurePosixPath, [(None, HERE)]),
@@ -251,6 +259,7 @@ PLAIN_CASES: Final[List[Case]] = [
     Case(T, {}, ["x", 1], object, []),
     Case(Bound, INTEGER, [1], int, [("x", HERE)]),
     Case(OneOf, {"anyOf": [INTEGER, STRING]}, [1, "x"], (int, str), [(None, HERE)]),
+    Case(Literal["a, b", "c"], {"type": "string", "enum": ["a, b", "c"]}, ["a, b"], str, [("a", HERE)]),
     Case(Literal["a"], {"type": "string", "const": "a"}, ["a"], str, [("b", HERE), (1, HERE)]),
     Case(Literal["a", 1, None], {"enum": ["a", 1, None]}, ["a", 1, None, Back(1.0, 1)], object, [(True, HERE), ("b", HERE), ([], HERE)]),
     Case(Literal[True, Colour.RED, b"x"], {"enum": [True, "red", "eA=="]}, [True, "red", "eA=="], object, [(1, HERE), ("RED", HERE)]),
@@ -258,6 +267,7 @@ PLAIN_CASES: Final[List[Case]] = [
     Case(Level, ref("Level"), [1, 3, Back(3.0, 3)], Level, [(2, HERE), ("1", HERE), (True, HERE)]),
     Case(Word, ref("Word"), ["yes"], Word, [("YES", HERE)]),
     Case(Mixed, ref("Mixed"), [1, "true", [1, 2], None], Mixed, [(2, HERE), ([1], HERE), (True, HERE)]),
+    Case(Nothing, ref("Nothing"), [1], object, []),
     Case(Right, ref("Right"), [0, 1, 3], Right, [(4, HERE), (-1, HERE), ("1", HERE), (True, HERE)]),
 ]
 
@@ -282,8 +292,9 @@ CONTAINER_CASES: Final[List[Case]] = [
     Case(Dict[str, Any], {"type": "object"}, [{"a": [1]}], dict, [("{}", HERE)]),
     Case(Dict[str, int], {"type": "object", "additionalProperties": INTEGER}, [{"a/b": 1}], dict, [({"a/b": "1"}, ["/a~1b"])]),
     Case(Mapping[str, List[bytes]], {"type": "object", "additionalProperties": array({"type": "string", "contentEncoding": "base64"})}, [{"a": ["eA=="]}], dict, [({"a": ["x"]}, ["/a/0"])]),
-    Case(Dict[int, str], {"type": "object", "propertyNames": {"pattern": r"^(0|-?[1-9][0-9]*)$"}, "additionalProperties": STRING}, [{"1": "x", "-5": "y"}], dict, [({"x": "x"}, ["/x"]), ({"01": "x"}, ["/01"])]),
-    Case(Dict[float, int], {"type": "object", "propertyNames": {"pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"}, "additionalProperties": INTEGER}, [{"1.5": 1}], dict, [({"x": 1}, ["/x"])]),
+    Case(Dict[int, str], {"type": "object", "propertyNames": {"pattern": r"^(0|-?[1-9][0-9]*)$"}, "additionalProperties": STRING}, [{"1": "x", "-5": "y"}], dict, [({"x": "x"}, ["/x"]), ({"01": "x"}, ["/01"]), ({"9" * 5000: "x"}, HERE)]),
+    Case(Dict[float, int], {"type": "object", "propertyNames": {"pattern": r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"}, "additionalProperties": INTEGER}, [{"1.5": 1}], dict, [({"x": 1}, ["/x"]), ({"1e999": 1}, ["/1e999"])]),
+    Case(Dict[Level, int], {"type": "object", "additionalProperties": INTEGER}, [{"1": 5}], dict, [({"2": 1, "x": 1, "1": "x"}, ["/2", "/x", "/1"])]),
     Case(Dict[bool, int], {"type": "object", "propertyNames": {"enum": ["true", "false"]}, "additionalProperties": INTEGER}, [{"true": 1}], dict, [({"1": 1}, ["/1"])]),
     Case(Dict[Colour, int], {"type": "object", "propertyNames": ref("Colour"), "additionalProperties": INTEGER}, [{"red": 1}], dict, [({"pink": 1, "red": "1"}, ["/pink", "/red"])]),
     Case(Dict[UUID, date], {"type": "object", "propertyNames": {"type": "string", "format": "uuid"}, "additionalProperties": {"type": "string", "format": "date"}}, [{ID: "2026-01-31"}], dict, [({"x": "2026-01-31"}, ["/x"])]),
@@ -300,6 +311,10 @@ CONTAINER_CASES: Final[List[Case]] = [
     Case(Annotated[int, Bounds(ge=1, lt=10, multiple_of=3)], {**INTEGER, "minimum": 1, "exclusiveMaximum": 10, "multipleOf": 3}, [3, 9], int, [(0, HERE), (12, HERE), (4, HERE), ("3", HERE)]),
     Case(Annotated[float, Bounds(gt=0, le=1)], {**NUMBER, "exclusiveMinimum": 0, "maximum": 1}, [0.5, Back(1, 1.0)], float, [(0, HERE), (1.01, HERE)]),
     Case(Annotated[float, Bounds(multiple_of=0.1)], {**NUMBER, "multipleOf": 0.1}, [0.3, 0.7], float, [(0.35, HERE)]),
+    Case(Annotated[float, Bounds(ge=0, lt=float("inf"))], {**NUMBER, "minimum": 0}, [0.5], float, [(-1, HERE)]),
+    Case(Annotated[Decimal, Bounds(multiple_of=Decimal("0.05"))], {"anyOf": [DECIMAL, NUMBER]}, ["0.15", "1E+999999", "0E-999999"], Decimal, [("0.151", HERE), ("1E-999999", HERE), ("1" * 5000 + "e-2", HERE)], DECIMAL),
+    Case(Annotated[Union[int, str], Bounds(multiple_of=3)], {"anyOf": [{**INTEGER, "multipleOf": 3}, STRING]}, [3, "x"], (int, str), [(4, HERE)]),
+    Case(Annotated[timedelta, Bounds(multiple_of=timedelta(minutes=15))], {"type": "string", "format": "duration"}, ["PT30M"], timedelta, [("PT10M", HERE)]),
     Case(Annotated[str, Bounds(min_length=2, max_length=3, pattern="^[a-z]+$")], {**STRING, "minLength": 2, "maxLength": 3, "pattern": "^[a-z]+$"}, ["ab"], str, [("a", HERE), ("abcd", HERE), ("AB", HERE)]),
     Case(Annotated[List[int], Bounds(min_length=1, max_length=2)], array(INTEGER, minItems=1, maxItems=2), [[1]], list, [([], HERE), ([1, 2, 3], HERE), (["x"], ["/0"])]),
     Case(Annotated[Dict[str, int], Bounds(min_length=1)], {"type": "object", "additionalProperties": INTEGER, "minProperties": 1}, [{"a": 1}], dict, [({}, HERE)]),
@@ -330,6 +345,14 @@ OBJECT_CASES: Final[List[Case]] = [
 
 CASES: Final = [*PLAIN_CASES, *CONTAINER_CASES, *OBJECT_CASES]
 
+if sys.version_info >= (3, 11):
+    from typing import LiteralString, NotRequired
+
+    class Rare(TypedDict):
+        count: Annotated[NotRequired[int], Bounds(ge=1)]  # type: ignore[valid-type]
+
+    CASES.append(Case(LiteralString, STRING, ["x"], str, [(1, HERE)]))
+    CASES.append(Case(Rare, ref("Rare"), [{}, {"count": 1}], dict, [({"count": 0}, ["/count"])]))
 if sys.version_info >= (3, 10):
     CASES.append(Case(int | None, {"anyOf": [INTEGER, NULL]}, [1, None], object, [("x", HERE)]))
     CASES.append(Case(list[Point] | dict[str, "Point"], {"anyOf": [array(ref("Point")), {"type": "object", "additionalProperties": ref("Point")}]}, [[{"x": 1, "y": 2}], {"a": {"x": 1, "y": 2}}], object, [({"a": {}}, ["/a/x"]), ([{}], ["/0/x"])]))
