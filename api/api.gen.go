@@ -207,7 +207,7 @@ type Arguments = jsontext.Value
 type Broadcast struct {
 	// Applied Workers that have run it, ended ones included.
 	Applied   int64          `json:"applied"`
-	Args      jsontext.Value `json:"args,omitempty"`
+	Args      jsontext.Value `json:"args,omitzero"`
 	Command   string         `json:"command"`
 	CreatedAt time.Time      `json:"created_at"`
 	ID        string         `json:"id"`
@@ -237,7 +237,7 @@ type BroadcastReply struct {
 // BroadcastRequest defines model for BroadcastRequest.
 type BroadcastRequest struct {
 	// Args Keyword arguments of the command. Default is none.
-	Args    jsontext.Value `json:"args,omitempty" validate:"omitempty,json_object"`
+	Args    jsontext.Value `json:"args,omitzero" validate:"omitempty,json_object"`
 	Command string         `json:"command" validate:"required,min=1,max=128"`
 
 	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
@@ -249,7 +249,7 @@ type BroadcastResult struct {
 	Problem *Problem `json:"problem,omitempty"`
 
 	// Result What the command returned.
-	Result jsontext.Value        `json:"result,omitempty"`
+	Result jsontext.Value        `json:"result,omitzero"`
 	RunMs  *float64              `json:"run_ms,omitempty"`
 	Status BroadcastResultStatus `json:"status"`
 	Worker WorkerRef             `json:"worker"`
@@ -302,7 +302,7 @@ type CheckoutRequestType string
 // Command defines model for Command.
 type Command struct {
 	// ArgsSchema JSON Schema 2020-12 of the arguments, from type hints, defaults and docstring. Absent if nothing is known of them.
-	ArgsSchema jsontext.Value `json:"args_schema,omitempty"`
+	ArgsSchema jsontext.Value `json:"args_schema,omitzero"`
 
 	// Concurrency How many calls of it run side by side in a worker; with 1 a call runs alone.
 	Concurrency int64 `json:"concurrency"`
@@ -317,7 +317,7 @@ type Command struct {
 	Parameters []Parameter      `json:"parameters"`
 
 	// ResultSchema JSON Schema 2020-12 of the result, of one item if the command yields items. Absent if nothing is known of it.
-	ResultSchema jsontext.Value `json:"result_schema,omitempty"`
+	ResultSchema jsontext.Value `json:"result_schema,omitzero"`
 
 	// Stream It yields items.
 	Stream bool `json:"stream"`
@@ -367,7 +367,7 @@ type ExecuteReply struct {
 // ExecuteRequest defines model for ExecuteRequest.
 type ExecuteRequest struct {
 	// Args Keyword arguments of the command. Default is none.
-	Args jsontext.Value `json:"args,omitempty" validate:"omitempty,json_object"`
+	Args jsontext.Value `json:"args,omitzero" validate:"omitempty,json_object"`
 
 	// CheckoutTimeoutMs Bounds the wait for a worker; 0 does not wait. Default is the service's checkout timeout.
 	CheckoutTimeoutMs *float64 `json:"checkout_timeout_ms,omitempty" validate:"omitnil,min=0,max=3600000"`
@@ -799,7 +799,7 @@ type Stats_Sessions struct {
 // connection alive, and where lines are asked for, empty ones.
 type StreamEvent struct {
 	// Data Any JSON value.
-	Data     jsontext.Value   `json:"data,omitempty"`
+	Data     jsontext.Value   `json:"data,omitzero"`
 	Event    StreamEventEvent `json:"event"`
 	Fraction *float64         `json:"fraction,omitempty"`
 

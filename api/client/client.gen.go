@@ -211,7 +211,7 @@ type Arguments = json.RawMessage
 type Broadcast struct {
 	// Applied Workers that have run it, ended ones included.
 	Applied   int64           `json:"applied"`
-	Args      json.RawMessage `json:"args,omitempty"`
+	Args      json.RawMessage `json:"args,omitzero"`
 	Command   string          `json:"command"`
 	CreatedAt time.Time       `json:"created_at"`
 	ID        string          `json:"id"`
@@ -241,7 +241,7 @@ type BroadcastReply struct {
 // BroadcastRequest defines model for BroadcastRequest.
 type BroadcastRequest struct {
 	// Args Keyword arguments of the command. Default is none.
-	Args    json.RawMessage `json:"args,omitempty"`
+	Args    json.RawMessage `json:"args,omitzero"`
 	Command string          `json:"command"`
 
 	// TimeoutMs How long to wait for workers that are busy. Default is the service's execute timeout.
@@ -253,7 +253,7 @@ type BroadcastResult struct {
 	Problem *Problem `json:"problem,omitempty"`
 
 	// Result What the command returned.
-	Result json.RawMessage       `json:"result,omitempty"`
+	Result json.RawMessage       `json:"result,omitzero"`
 	RunMs  *float64              `json:"run_ms,omitempty"`
 	Status BroadcastResultStatus `json:"status"`
 	Worker WorkerRef             `json:"worker"`
@@ -306,7 +306,7 @@ type CheckoutRequestType string
 // Command defines model for Command.
 type Command struct {
 	// ArgsSchema JSON Schema 2020-12 of the arguments, from type hints, defaults and docstring. Absent if nothing is known of them.
-	ArgsSchema json.RawMessage `json:"args_schema,omitempty"`
+	ArgsSchema json.RawMessage `json:"args_schema,omitzero"`
 
 	// Concurrency How many calls of it run side by side in a worker; with 1 a call runs alone.
 	Concurrency int64 `json:"concurrency"`
@@ -321,7 +321,7 @@ type Command struct {
 	Parameters []Parameter      `json:"parameters"`
 
 	// ResultSchema JSON Schema 2020-12 of the result, of one item if the command yields items. Absent if nothing is known of it.
-	ResultSchema json.RawMessage `json:"result_schema,omitempty"`
+	ResultSchema json.RawMessage `json:"result_schema,omitzero"`
 
 	// Stream It yields items.
 	Stream bool `json:"stream"`
@@ -371,7 +371,7 @@ type ExecuteReply struct {
 // ExecuteRequest defines model for ExecuteRequest.
 type ExecuteRequest struct {
 	// Args Keyword arguments of the command. Default is none.
-	Args json.RawMessage `json:"args,omitempty"`
+	Args json.RawMessage `json:"args,omitzero"`
 
 	// CheckoutTimeoutMs Bounds the wait for a worker; 0 does not wait. Default is the service's checkout timeout.
 	CheckoutTimeoutMs *float64 `json:"checkout_timeout_ms,omitempty"`
@@ -803,7 +803,7 @@ type Stats_Sessions struct {
 // connection alive, and where lines are asked for, empty ones.
 type StreamEvent struct {
 	// Data Any JSON value.
-	Data     json.RawMessage  `json:"data,omitempty"`
+	Data     json.RawMessage  `json:"data,omitzero"`
 	Event    StreamEventEvent `json:"event"`
 	Fraction *float64         `json:"fraction,omitempty"`
 

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // goType is how to hold a JSON value as its text: the name of a Go type and the package to import for it, if any.
 type goType struct {
@@ -64,11 +67,23 @@ func (s typeSetter) schema(v any) {
 		return
 	}
 	members, _ := keys["properties"].(object)
-	for _, m := range members {
+	required, _ := stringList(keys["required"])
+	for name, m := range members {
 		s.schema(m)
+		if !slices.Contains(required, name) {
+			s.omitZero(m)
+		}
 	}
 	s.schema(keys["items"])
 	s.schema(keys["additionalProperties"])
+}
+
+// omitZero has a member that is JSON text left out only when there is none: with omitempty {}, [], "" and null would go too.
+func (s typeSetter) omitZero(member any) {
+	keys, _ := member.(object)
+	if keys["x-go-type"] == s.text.name {
+		keys["x-omitempty"], keys["x-omitzero"] = false, true
+	}
 }
 
 // onlyStrings reports whether every schema of the list anyOf is for strings.
