@@ -63,7 +63,7 @@ func (c *checkCmd) commands(app string, environ []string) ([]workerproc.Command,
 	}
 	worker, err := spawner.Spawn(context.Background(), 1, 1, nil)
 	if err != nil {
-		return nil, errors.Join(&exitError{code: exitFailed, err: c.explainStart(c.called(app), err)}, spawner.Close())
+		return nil, errors.Join(&exitError{code: exitApp, err: c.explainStart(c.called(app), err)}, spawner.Close())
 	}
 	worker.Stop(c.StopGrace)
 	return worker.Commands(), spawner.Close()

@@ -150,7 +150,7 @@ func TestCheckSaysWhyAnAppCannotBeImported(t *testing.T) {
 	inOneRun(t)
 	app := appFile(t, "import charmer\n@charmer.command\ndef a() -> None: pass\n@charmer.command(name='a')\ndef b() -> None: pass\n")
 	stdout, stderr, code := check(t, app)
-	wantCode(t, []string{"check"}, stderr, code, exitFailed, app+" does not start (import ", "'a' is registered twice", "Traceback (most recent call last)")
+	wantCode(t, []string{"check"}, stderr, code, exitApp, app+" does not start (import ", "'a' is registered twice", "Traceback (most recent call last)")
 	if stdout != "" {
 		t.Errorf("it prints %s", stdout)
 	}
@@ -164,7 +164,7 @@ func TestCheckSaysWhyAnAppCannotBeImported(t *testing.T) {
 	_, stderr, code = check(t, "nowhere.py")
 	wantCode(t, []string{"check"}, stderr, code, exitApp, "nowhere.py")
 	_, stderr, code = charmer(t, nil, "check", "--python=nowhere", appFile(t, "import charmer\n"))
-	wantCode(t, []string{"check"}, stderr, code, exitFailed, "nowhere")
+	wantCode(t, []string{"check"}, stderr, code, exitApp, "nowhere")
 }
 
 func TestCheckTakesLimitsAndForeignWorkers(t *testing.T) {
@@ -181,7 +181,7 @@ def start() -> None:
 def ping() -> None:
     pass
 `))
-	wantCode(t, []string{"check"}, stderr, code, exitFailed, "ValueError: 64 files", "Traceback (most recent call last)")
+	wantCode(t, []string{"check"}, stderr, code, exitApp, "ValueError: 64 files", "Traceback (most recent call last)")
 	stdout, stderr, code := check(t, "--worker-command=python3 "+scriptFile(t, "worker.py", oddWorker))
 	wantCode(t, []string{"check"}, stderr, code, exitOK)
 	if !strings.Contains(stdout, "returns anything\n") {
