@@ -63,13 +63,10 @@ func TestHealthFollowsThePool(t *testing.T) {
 func TestPoolThatCannotStartIsNotReadyWhateverItsMinimum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()
+		f.plan = func(int) (time.Duration, error) { return 100 * ms, startFailure }
 		p := newPool(t, f, func(c *Config) { c.MinReady = 0 })
 		equal(t, "ready at the start", p.Stats().Ready, true)
-		f.replan(failing)
-		synctest.Wait()
-		for _, w := range f.started() {
-			w.crash()
-		}
+		advance(100 * ms)
 		wantHealth(t, p, HealthFailed, "failed start")
 		equal(t, "ready in a crash loop", p.Stats().Ready, false)
 	})
