@@ -2,8 +2,11 @@ package handlers
 
 import (
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/munnerz/goautoneg"
 )
 
 // weights are what a client accepts, by the values of one of its Accept headers: media ranges or codings in lower case, and how much
@@ -42,6 +45,17 @@ func preferred(accept []string, offers ...string) string {
 		}
 	}
 	return best
+}
+
+// negotiated returns the media type among those offered that a client likes best, and of those that it likes equally the one that it
+// names first; "" if it takes none.
+func negotiated(accept []string, offers ...string) string {
+	accepted := weightsOf(accept)
+	taken := slices.DeleteFunc(offers, func(offer string) bool { // the library takes q=0 for the least of likings
+		q, rank := accepted.of(offer)
+		return q == 0 && rank > 0
+	})
+	return goautoneg.Negotiate(strings.Join(accept, ","), taken)
 }
 
 // of returns how much a media type is liked. The narrowest range that it is in decides; rank grows with narrowness.

@@ -1,6 +1,9 @@
 package handlers
 
-import "testing"
+import (
+	"net/http/httptest"
+	"testing"
+)
 
 func TestTheMediaTypeIsTheOneThatTheClientLikesBest(t *testing.T) {
 	const (
@@ -42,6 +45,40 @@ func TestTheMediaTypeIsTheOneThatTheClientLikesBest(t *testing.T) {
 	} {
 		if got := preferred(tt.accept, j, h); got != tt.want {
 			t.Errorf("Accept %q: %s, want %s", tt.accept, got, tt.want)
+		}
+	}
+}
+
+func TestAStreamIsForThoseWhoTakeIt(t *testing.T) {
+	for _, tt := range []struct {
+		format string
+		orJSON bool
+		accept []string
+	}{
+		{"", true, nil},
+		{"", true, []string{""}},
+		{"", true, []string{"*/*"}},
+		{"", true, []string{"application/json"}},
+		{"", true, []string{"image/png"}}, // nothing that there is
+		{eventStream, false, []string{"text/event-stream"}},
+		{eventStream, false, []string{"text/*"}},
+		{jsonLines, false, []string{"application/x-ndjson"}},
+		{eventStream, true, []string{"text/event-stream, application/json"}}, // the one that is named first
+		{"", true, []string{"application/json, text/event-stream"}},
+		{jsonLines, true, []string{"application/json;q=0.5, application/x-ndjson"}},
+		{jsonLines, true, []string{"application/x-ndjson, */*;q=0.1"}},
+		{eventStream, true, []string{"text/event-stream", "application/json"}}, // two headers
+		{"", true, []string{"text/event-stream;q=0"}},
+		{"", true, []string{"text/event-stream;q=0, */*"}},
+		{"", true, []string{"text/event-stream;q=0, application/json"}},
+		{jsonLines, false, []string{"text/event-stream;q=0, application/x-ndjson"}},
+		{eventStream, false, []string{"application/json;q=0, text/event-stream"}},
+		{eventStream, false, []string{"application/json;q=0.0, */*"}},
+	} {
+		r := httptest.NewRequest("POST", "/execute", nil)
+		r.Header["Accept"] = tt.accept
+		if format, orJSON := streamFormat(r); format != tt.format || orJSON != tt.orJSON {
+			t.Errorf("Accept %q: %q, JSON %v, want %q, %v", tt.accept, format, orJSON, tt.format, tt.orJSON)
 		}
 	}
 }

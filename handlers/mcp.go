@@ -17,7 +17,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
-	"github.com/munnerz/goautoneg"
 
 	"charmer/api"
 )
@@ -127,8 +126,7 @@ func (at *mcpExchange) request(body []byte) *http.Request {
 }
 
 func takesEvents(r *http.Request) bool {
-	accept := r.Header.Get("Accept")
-	return accept != "" && goautoneg.Negotiate(accept, []string{eventStream}) != ""
+	return negotiated(r.Header.Values("Accept"), eventStream) != ""
 }
 
 // mcpMethods answers the methods of the protocol that are charmer's, and leaves the others to the library. It runs in a goroutine of the

@@ -9,7 +9,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/munnerz/goautoneg"
 
 	"charmer/api"
 	"charmer/poolsvc"
@@ -27,15 +26,15 @@ const streamSilence = 10 * time.Second
 // streamFormat returns the media type in which the client wants the items of a call as they come, or "" if it does not, and
 // whether it would take them in one piece.
 func streamFormat(r *http.Request) (format string, orJSON bool) {
-	accept := r.Header.Get("Accept")
-	if accept == "" {
+	accept := r.Header.Values("Accept")
+	if len(accept) == 0 {
 		return "", true
 	}
-	format = goautoneg.Negotiate(accept, []string{jsonMediaType, eventStream, jsonLines})
+	format = negotiated(accept, jsonMediaType, eventStream, jsonLines)
 	if format != eventStream && format != jsonLines {
 		return "", true // also to those who accept nothing that there is
 	}
-	return format, goautoneg.Negotiate(accept, []string{jsonMediaType}) != ""
+	return format, negotiated(accept, jsonMediaType) != ""
 }
 
 // stream writes what a call says as it comes, as server-sent events or as lines. It begins with the first word, so that what
