@@ -42,10 +42,10 @@ def dataclass_type(builder: Builder, cls: Any, variables: Mapping[object, object
         type = builder.build(_inside_initvar(hint, scope), scope)
         schema, required = type.schema, True
         if not builder.out and field.default is not dataclasses.MISSING:
-            schema, required = {**schema, **default_schema(field.default)}, False
+            schema, required = {**schema, **default_schema(field.default, type)}, False
         elif not builder.out and field.default_factory is not dataclasses.MISSING:
             factory = field.default_factory
-            schema, required = {**schema, **(default_schema(factory()) if factory in _FACTORIES else {})}, False
+            schema, required = {**schema, **(default_schema(factory(), type) if factory in _FACTORIES else {})}, False
         fields.append(Field(field.name, type, schema, required))
     return _object(fields, _maker(cls), _told(cls))
 
@@ -84,7 +84,7 @@ def named_tuple(builder: Builder, cls: Any, variables: Mapping[object, object]) 
     for name in cls._fields:
         hint, scope = hints.get(name) or (Any, class_scope(cls, variables))
         types.append(builder.build(hint, scope))
-        default = default_schema(defaults[name]) if name in defaults and not builder.out else {}
+        default = default_schema(defaults[name], types[-1]) if name in defaults and not builder.out else {}
         schemas.append({"title": name, **types[-1].schema, **default})
     least = len(types) if builder.out else len(types) - len(defaults)
     schema = {**tuple_schema(schemas, least), **_told(cls)}

@@ -91,7 +91,7 @@ def _result(hint: object, scope: Scope, forms: Optional[FrozenSet[str]], unknown
 def _property(type: Type, parameter: inspect.Parameter, told: Dict[str, str]) -> Schema:
     schema = dict(type.schema)
     if parameter.default is not parameter.empty:
-        schema.update(default_schema(parameter.default))
+        schema.update(default_schema(parameter.default, type))
     if parameter.name in told:
         schema["description"] = told[parameter.name]
     return schema

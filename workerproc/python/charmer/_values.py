@@ -9,7 +9,7 @@ import sys
 from typing import Any, Callable, Dict, Final, List, Optional, Tuple
 
 from ._classes import class_name, is_a
-from ._types import Schema
+from ._types import Schema, Type
 
 _MAX_DEFAULT: Final = 4096
 _DAY: Final = 86_400
@@ -87,17 +87,22 @@ def key_text(key: Any) -> str:
     raise TypeError(f"keys must be str, int, float, bool or None, not {class_name(type(key))}")
 
 
-def default_schema(value: Any) -> Schema:
-    """Return the part of a schema that tells a default, empty if it cannot be told or takes more than is good to read."""
+def default_schema(value: Any, type: Type) -> Schema:
+    """Return the part of a schema that tells a default.
+
+    It is empty if callers could not send that: JSON cannot carry it, it takes more than is good to read, or its type refuses it.
+    """
     import json
 
     try:
         plain = plain_value(value)
-        if len(json.dumps(plain, allow_nan=False)) <= _MAX_DEFAULT:
-            return {"default": plain}
+        if len(json.dumps(plain, allow_nan=False)) > _MAX_DEFAULT:
+            return {}
+        if type.convert is not None and "$ref" not in type.schema:  # else it may run code of the app
+            type.convert(plain)
     except Exception:
-        pass
-    return {}
+        return {}
+    return {"default": plain}
 
 
 def _in_order(items: Any) -> List[Any]:

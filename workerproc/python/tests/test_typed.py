@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import unittest
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Tuple
 
@@ -100,6 +101,11 @@ class Chain:
     next: Optional[Chain] = None
 
 
+@dataclass
+class Since:
+    at: datetime = datetime(2026, 1, 31)
+
+
 class Colours(Enum):
     RED = (1, 2)
     BLUE = (3, 4)
@@ -150,6 +156,17 @@ class Signatures(unittest.TestCase):
 
         described: Any = describe(make_command(f, None, None, False))
         self.assertEqual(described["args_schema"]["properties"], {"a": {}, "b": {"type": "string"}, "c": {"default": {"1": [2]}}})
+
+    def test_defaults_that_callers_could_not_send_are_not_told(self) -> None:
+        def f(a: datetime = datetime(2026, 1, 31), b: int = "x", c: datetime = datetime(2026, 1, 31, tzinfo=timezone.utc), d: Since = Since()) -> None: ...  # type: ignore[assignment]
+
+        described: Any = describe(make_command(f, None, None, False))
+        moment = {"type": "string", "format": "date-time"}
+        self.assertEqual(
+            described["args_schema"]["properties"],
+            {"a": moment, "b": {"type": "integer"}, "c": {**moment, "default": "2026-01-31T00:00:00Z"}, "d": {"$ref": "#/$defs/Since", "default": {"at": "2026-01-31T00:00:00"}}},
+        )
+        self.assertEqual(described["args_schema"]["$defs"]["Since"]["properties"], {"at": moment})
 
     def undescribed(self, function: Callable[..., object], batch: bool = False) -> Any:
         described: Any = describe(make_command(function, None, None, False, "shared", Options(batch=batch)))
