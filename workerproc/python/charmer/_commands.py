@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable, Dict, Final, FrozenSet, Optional, Tuple
 
-from ._docstring import summary
+from ._docstring import doc_of, summary
 
 if TYPE_CHECKING:
     from ._typed import ConvertArgs, Worked
@@ -177,7 +177,7 @@ def make_command(
     return Command(
         name=called,
         function=function,
-        doc=inspect.cleandoc(function.__doc__ or ""),
+        doc=doc_of(function),
         parameters=parameters,
         required=frozenset(p.name for p in named if p.required),
         allowed=frozenset(p.name for p in named),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
+from functools import partial
 from typing import Callable, Dict, Final, Iterator, List, Tuple
 
 _GOOGLE: Final = re.compile(r"(Args|Arguments|Parameters|Params|Keyword Args|Keyword Arguments|Other Parameters):\s*")
@@ -11,6 +13,14 @@ _NUMPY: Final = re.compile(r"(Parameters|Other Parameters|Keyword Arguments)\s*"
 _NUMPY_ITEM: Final = re.compile(r"(\*{0,2}\w+(?:\s*,\s*\*{0,2}\w+)*)\s*(?::.*)?")
 _SPHINX: Final = re.compile(r":(?:param|parameter|arg|argument|key|keyword)\s+(?:[^:]*\s)?(\*{0,2}\w+)\s*:\s*(.*)")
 _UNDERLINE: Final = re.compile(r"-{3,}\s*")
+
+
+def doc_of(function: object) -> str:
+    """Return the docstring of a function, cleaned; for a partial that of what it calls, as its own tells of partials."""
+    while isinstance(function, partial) and function.__doc__ == partial.__doc__:
+        function = function.func
+    doc = getattr(function, "__doc__", None)
+    return inspect.cleandoc(doc) if isinstance(doc, str) else ""
 
 
 def summary(doc: str) -> str:

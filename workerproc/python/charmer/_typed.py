@@ -7,7 +7,7 @@ import re
 from typing import Any, Callable, Dict, Final, FrozenSet, List, NamedTuple, Optional, Sequence, get_args, get_origin
 
 from ._args import ArgsRefused, refused
-from ._docstring import descriptions
+from ._docstring import descriptions, doc_of
 from ._hints import Scope, is_hint, read, signature_of, special, text_of
 from ._schema import Builder
 from ._types import Misfit, Schema, Type, anything
@@ -48,7 +48,7 @@ def work_out(function: Callable[..., object], name: str, streams: bool, batch: b
     unknown: List[Dict[str, str]] = []
     if batch:
         return Worked({"type": "object"}, _result(returns, scope, _LISTS, unknown), None, unknown)
-    arguments, told = Builder(out=False), descriptions(inspect.getdoc(function) or "")
+    arguments, told = Builder(out=False), descriptions(doc_of(function))
     types: Dict[str, Type] = {}
     rest: Optional[Type] = None
     properties: Dict[str, Schema] = {}

@@ -7,6 +7,7 @@ import unittest
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
+from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Tuple
 
 from charmer import Bounds
@@ -241,6 +242,21 @@ class Docstrings(unittest.TestCase):
         for text in (google, numpy, sphinx):
             self.assertEqual(descriptions(text), {"a": "the first of them", "b": "the second: really", "more": "others"})
         self.assertEqual(descriptions("Do it.\n\nNote: a thing\n\nExample:\n    a: no"), {})
+
+    def test_a_partial_has_that_of_its_function(self) -> None:
+        def f(a: int, b: int) -> int:
+            """Add.
+
+            Args:
+                b: What to add.
+            """
+            return a + b
+
+        described: Any = describe(make_command(partial(partial(f), 1), "add", None, False))
+        self.assertEqual((described["summary"], described["args_schema"]["properties"]["b"]["description"]), ("Add.", "What to add."))
+        told = partial(f, 1)
+        told.__doc__ = "Add 1."
+        self.assertEqual(make_command(told, "add", None, False).doc, "Add 1.")
 
     def test_the_summary_is_the_first_paragraph(self) -> None:
         self.assertEqual(summary("Do it,\nall of it.\n\nMore."), "Do it, all of it.")
