@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -34,4 +35,16 @@ func (o *object) beyond(name string) bool {
 	raw, _ := o.get(name).(jsontext.Value)
 	_, err := strconv.ParseInt(string(raw), 10, 64)
 	return errors.Is(err, strconv.ErrRange)
+}
+
+// dropNaive takes away the defaults in v that are no date-time as their format says: pydantic tells those without a time zone, and
+// validators refuse a document with one.
+func dropNaive(v any) {
+	eachObject(v, func(s *object) {
+		if moment := s.str("default"); moment != "" && s.str("format") == "date-time" {
+			if _, err := time.Parse(time.RFC3339, moment); err != nil {
+				s.take("default")
+			}
+		}
+	})
 }

@@ -61,8 +61,10 @@ func (l *lifter) lift(source []byte, owner, suffix string) *object {
 		names[def.name] = name
 	}
 	widen(s)
+	dropNaive(s)
 	for _, m := range moved {
 		widen(m.value)
+		dropNaive(m.value)
 		point(m.value, names, owner+suffix)
 		l.schemas.set(m.name, m.value)
 	}

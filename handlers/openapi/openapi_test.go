@@ -132,6 +132,20 @@ func TestNumbersHaveTheWidthOfPythons(t *testing.T) {
 	}
 }
 
+func TestADefaultWithoutATimeZoneIsLeftOut(t *testing.T) {
+	for in, want := range map[string]string{
+		`{"type":"string","format":"date-time","default":"2020-01-01T00:00:00"}`:    `{"type":"string","format":"date-time"}`,
+		`{"type":"string","format":"date-time","default":"2020-01-01T00:00:00.5Z"}`: `{"type":"string","format":"date-time","default":"2020-01-01T00:00:00.5Z"}`,
+		`{"type":"string","default":"2020-01-01T00:00:00"}`:                         `{"type":"string","default":"2020-01-01T00:00:00"}`,
+		`{"anyOf":[{"type":"string","format":"date-time"}],"default":null}`:         `{"anyOf":[{"type":"string","format":"date-time"}],"default":null}`,
+	} {
+		v31, _ := live(t, Command{Name: "f", Args: []byte(`{"type":"object","properties":{"at":` + in + `}}`)})
+		if got := shown(v31, "components", "schemas", "FArgs", "properties", "at"); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", in, got, want)
+		}
+	}
+}
+
 func TestAStreamIsAnArrayOrEvents(t *testing.T) {
 	v31, _ := live(t, Command{Name: "chat", Stream: true, Result: []byte(`{"type":"object","properties":{"word":{"type":"string"}}}`)})
 	content := v31.at("paths", "/commands/chat", "post", "responses", "200", "content")
