@@ -98,7 +98,7 @@ def default_schema(value: Any, type: Type) -> Schema:
         plain = plain_value(value)
         if len(json.dumps(plain, allow_nan=False)) > _MAX_DEFAULT:
             return {}
-        if type.convert is not None and "$ref" not in type.schema:  # else it may run code of the app
+        if type.convert is not None:
             type.convert(plain)
     except Exception:
         return {}

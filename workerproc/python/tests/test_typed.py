@@ -16,6 +16,7 @@ from charmer._commands import Options, describe, make_command
 from charmer._docstring import descriptions, summary
 from charmer._undescribed import undescribed
 from tests.harness import APPS, Got, Worker
+from tests.types_table import Point
 
 NOON = "2026-01-31T12:00:00Z"
 
@@ -159,13 +160,13 @@ class Signatures(unittest.TestCase):
         self.assertEqual(described["args_schema"]["properties"], {"a": {}, "b": {"type": "string"}, "c": {"default": {"1": [2]}}})
 
     def test_defaults_that_callers_could_not_send_are_not_told(self) -> None:
-        def f(a: datetime = datetime(2026, 1, 31), b: int = "x", c: datetime = datetime(2026, 1, 31, tzinfo=timezone.utc), d: Since = Since()) -> None: ...  # type: ignore[assignment]
+        def f(a: datetime = datetime(2026, 1, 31), b: int = "x", c: datetime = datetime(2026, 1, 31, tzinfo=timezone.utc), d: Since = Since(), e: Point = Point(1)) -> None: ...  # type: ignore[assignment]
 
         described: Any = describe(make_command(f, None, None, False))
         moment = {"type": "string", "format": "date-time"}
         self.assertEqual(
             described["args_schema"]["properties"],
-            {"a": moment, "b": {"type": "integer"}, "c": {**moment, "default": "2026-01-31T00:00:00Z"}, "d": {"$ref": "#/$defs/Since", "default": {"at": "2026-01-31T00:00:00"}}},
+            {"a": moment, "b": {"type": "integer"}, "c": {**moment, "default": "2026-01-31T00:00:00Z"}, "d": {"$ref": "#/$defs/Since"}, "e": {"$ref": "#/$defs/Point", "default": {"x": 1, "y": 0}}},
         )
         self.assertEqual(described["args_schema"]["$defs"]["Since"]["properties"], {"at": moment})
 
