@@ -25,11 +25,20 @@ func build(t *testing.T) string {
 	return program
 }
 
+// leashed runs a program until standard input ends, which it does with this process too, however that ends: when go test runs into
+// its timeout no cleanup runs. Only the program has standard error, so that its end is seen there.
+const leashed = `"$@" & exec 2>&-; read -r _; kill -TERM $!; wait $!`
+
 // serve starts the service with app.py on a free port, waits until it is ready, and returns its address. It has one worker, so that a
 // client can have it busy. It must end in good order after the test.
 func serve(t *testing.T, program string) (address string) {
 	t.Helper()
-	cmd := exec.Command(program, "serve", "--listen=127.0.0.1:0", "--workers=1", "--log-format=json", "app.py")
+	cmd := exec.Command("sh", "-c", leashed, "sh", program, "serve", "--listen=127.0.0.1:0", "--workers=1", "--log-format=json", "app.py")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	leash, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +60,8 @@ func serve(t *testing.T, program string) (address string) {
 		}
 	})
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+		_ = leash.Close()
+		kill := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 		reader.Wait()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the service: %v", err)
