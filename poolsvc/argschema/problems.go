@@ -107,6 +107,8 @@ func (w *worder) union(e *jsonschema.ValidationError) []Problem {
 	}
 	if likely := slices.DeleteFunc(slices.Clone(left), saysOtherwise); len(likely) > 0 {
 		left = likely
+	} else if told, ok := noneNamed(left); ok {
+		return []Problem{told}
 	}
 	switch {
 	case len(left) == 1:
@@ -134,14 +136,39 @@ func unwrap(e *jsonschema.ValidationError) *jsonschema.ValidationError {
 }
 
 // saysOtherwise reports whether a member of the value says, by a constant, that it is meant for another alternative.
-func saysOtherwise(e *jsonschema.ValidationError) bool {
+func saysOtherwise(e *jsonschema.ValidationError) bool { return len(constants(e)) > 0 }
+
+// constants returns the errors in an alternative that are about a constant.
+func constants(e *jsonschema.ValidationError) (found []*jsonschema.ValidationError) {
 	for _, cause := range append([]*jsonschema.ValidationError{e}, e.Causes...) {
-		switch unwrap(cause).ErrorKind.(type) {
+		cause = unwrap(cause)
+		switch cause.ErrorKind.(type) {
 		case *kind.Const, *kind.Enum:
-			return true
+			found = append(found, cause)
 		}
 	}
-	return false
+	return found
+}
+
+// noneNamed words that a member says, by a constant, which alternative the value is meant for, and that there is none of that name. It is
+// not ok if the alternatives do not all look for it in that one member.
+func noneNamed(left []*jsonschema.ValidationError) (told Problem, ok bool) {
+	var choices []any
+	var at []string
+	for _, alternative := range left {
+		found := constants(alternative)
+		if len(found) != 1 || at != nil && !slices.Equal(at, found[0].InstanceLocation) {
+			return Problem{}, false
+		}
+		at = found[0].InstanceLocation
+		switch k := found[0].ErrorKind.(type) {
+		case *kind.Const:
+			choices = append(choices, k.Want)
+		case *kind.Enum:
+			choices = append(choices, k.Want...)
+		}
+	}
+	return Problem{Pointer: pointer(at), Detail: "must be " + oneOf(choices, nil)}, len(left) > 1
 }
 
 // sentence says what one keyword asks for.

@@ -63,7 +63,9 @@ func TestProblemsAreOneSentenceEach(t *testing.T) {
 		{taking(`{"type":"object","additionalProperties":{"type":"integer"}}`), `{"a":{"x":"y"}}`, `/a/x must be an integer, not a string`},
 		{defs, `{"a":{"kind":"cat"}}`, `/a/lives is required`},
 		{defs, `{"a":{"kind":"dog","tail":1,"lives":9}}`, "/a/lives unknown member\n/a/tail must be a boolean, not a number"},
-		{defs, `{"a":{"kind":"cow"}}`, `/a fits none of the 3 alternatives`},
+		{defs, `{"a":{"kind":"cow"}}`, `/a/kind must be "cat" or "dog"`},
+		{taking(`{"anyOf":[{"properties":{"k":{"const":1},"v":{"const":1}}},{"properties":{"k":{"const":2},"v":{"const":1}}}]}`), `{"a":{"k":3,"v":2}}`, `/a fits none of the 2 alternatives`},
+		{taking(`{"anyOf":[{"properties":{"k":{"const":1}}},{"properties":{"v":{"const":1}}}]}`), `{"a":{"k":3,"v":2}}`, `/a fits none of the 2 alternatives`},
 		{defs, `{"a":1}`, `/a must be an object or null, not a number`},
 		{defs, `{"a":null,"b":1}`, ``},
 	} {
