@@ -47,6 +47,11 @@ def dataclass_type(builder: Builder, cls: Any, variables: Mapping[object, object
             factory = field.default_factory
             schema, required = {**schema, **(default_schema(factory(), type) if factory in _FACTORIES else {})}, False
         fields.append(Field(field.name, type, schema, required))
+    return object_type(fields, cls)
+
+
+def object_type(fields: Sequence[Field], cls: Any) -> Type:
+    """Return the type of a class whose constructor takes these fields by name."""
     return _object(fields, _maker(cls), _told(cls))
 
 
@@ -137,7 +142,7 @@ def _maker(cls: Any) -> Callable[[Dict[str, Any]], Any]:
     def make(values: Dict[str, Any]) -> Any:
         try:
             return cls(**values)
-        except (ValueError, TypeError) as exc:  # of its __post_init__
+        except (ValueError, TypeError) as exc:  # of its __post_init__, or of a validator
             raise Misfit(f"is no {cls.__name__}: {exc}"[:1000]) from exc
 
     return make

@@ -7,7 +7,7 @@ import enum
 import re
 from typing import Any, Callable, Dict, Final, FrozenSet, List, Mapping, Optional, Tuple, TypeVar, get_args, get_origin
 
-from . import _containers, _enums, _models, _objects, _plain, _unions
+from . import _attrs, _containers, _enums, _models, _objects, _plain, _unions
 from ._bounds import bounded, description_in
 from ._hints import Scope, key_of, read, special, text_of
 from ._types import ARRAY, OBJECT, Schema, Type, anything
@@ -157,6 +157,8 @@ class Builder:
             return self.named(cls, name, lambda: _enums.enumeration(cls))
         if dataclasses.is_dataclass(cls):
             return self.named(hint, name, lambda: _objects.dataclass_type(self, cls, variables), OBJECT)
+        if _attrs.is_attrs(cls):
+            return self.named(hint, name, lambda: _attrs.attrs_type(self, cls, variables), OBJECT)
         if _objects.is_typed_dict(cls):
             return self.named(hint, name, lambda: _objects.typed_dict(self, cls, variables), OBJECT)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):

@@ -35,11 +35,19 @@ def simpler(value: Any) -> object:
         return library(value)
     if _has(type(value), "__dataclass_fields__"):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if hasattr(value, f.name)}
+    if _has(type(value), "__attrs_attrs__"):
+        return {attrs_name(one): getattr(value, one.name) for one in type(value).__attrs_attrs__ if hasattr(value, one.name)}
     for base in _bases_of(type(value)):
         encode = _BY_NAME.get(_named(base))
         if encode is not None:
             return encode(value)
     raise TypeError(f"Object of type {class_name(type(value))} is not JSON serializable")
+
+
+def attrs_name(attribute: Any) -> str:
+    """Return what a field of attrs is called by its constructor, and in JSON: `size` for `_size`."""
+    name: str = getattr(attribute, "alias", None) or attribute.name.lstrip("_")
+    return name
 
 
 def plain_value(value: Any) -> Any:

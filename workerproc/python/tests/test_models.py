@@ -1,4 +1,4 @@
-"""Models of pydantic and msgspec, where these are installed, as hints and as results."""
+"""Models of pydantic, attrs and msgspec, where these are installed, as hints and as results."""
 
 from __future__ import annotations
 
@@ -39,6 +39,20 @@ class Pydantic(cases.Cases):
         worked = self.command(Tuple[types_table.Cat, self.table.Owner]).types.worked_out()
         pet = worked.args_schema["$defs"]["Owner"]["properties"]["pet"]
         self.assertEqual(pet["discriminator"]["mapping"], {"cat": "#/$defs/Cat_2", "dog": "#/$defs/Dog"})
+
+
+@unittest.skipUnless(find_spec("attrs"), "attrs is not installed")
+class Attrs(cases.Cases):
+    module = "tests.with_attrs"
+
+    def test_fields_are_told_with_their_defaults(self) -> None:
+        worked = self.command(self.table.Crate, self.table.Crate).types.worked_out()
+        crate = worked.args_schema["$defs"]["Crate"]
+        self.assertEqual((crate["required"], crate["description"]), (["name"], "What goes on a shelf."))
+        self.assertEqual(crate["properties"]["size"], {"type": "integer", "default": 1})
+        self.assertEqual((crate["properties"]["weight"], crate["properties"]["secret"]["default"]), ({"default": 0.0}, "x"))
+        told = worked.result_schema["$defs"]["Crate"]
+        self.assertEqual((told["properties"]["weight"], set(told["required"])), ({"type": "number"}, set(self.table.FULL)))
 
 
 @unittest.skipUnless(find_spec("msgspec"), "msgspec is not installed")
