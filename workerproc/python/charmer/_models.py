@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _REF: Final = "#/$defs/{model}"
 _dumps: Final = json.JSONEncoder(ensure_ascii=False).encode
 _STEP: Final = re.compile(r"\[(\d+)\]|\.([^.\[]+)")
-_PLACE: Final = re.compile(r"(.*) - at `(?:key in )?\$(.*)`", re.DOTALL)
+_PLACE: Final = re.compile(r"(.*) - at `(?:key(?:` in `| in ))?\$(.*)`", re.DOTALL)
 
 
 def model(builder: Builder, hint: Any, cls: Any) -> Optional[Type]:
@@ -96,7 +96,7 @@ def _misfit(value: Any, errors: List[Tuple[Tuple[Any, ...], str, bool]]) -> Misf
             elif not (missing and at.__class__ is dict and number == len(place)):
                 continue
             path.insert(0, step)
-        misfit.problems.append((path, detail[0].lower() + detail[1:] if detail else detail))
+        misfit.problems.append((path, detail if detail[1:2].isupper() else detail[:1].lower() + detail[1:]))
     return misfit
 
 
@@ -105,16 +105,22 @@ def _struct(builder: Builder, msgspec: Any, hint: Any) -> Type:
         try:
             return msgspec.convert(value, hint, str_keys=True)
         except msgspec.ValidationError as exc:
-            found = _PLACE.fullmatch(str(exc))
-            detail, place = (found[1], found[2]) if found else (str(exc), "")
-            steps = [int(number) if number else name for number, name in _STEP.findall(place.partition("[...]")[0])]
-            raise _misfit(value, [(tuple(steps), detail, False)]) from None
+            error, whole = exc, _whole(value)
+        if whole is not value:
+            try:
+                return msgspec.convert(whole, hint, str_keys=True)
+            except msgspec.ValidationError as exc:
+                error = exc
+        found = _PLACE.fullmatch(str(error))
+        detail, place = (found[1], found[2]) if found else (str(error), "")
+        steps = [int(number) if number else name for number, name in _STEP.findall(place.partition("[...]")[0])]
+        raise _misfit(value, [(tuple(steps), detail, False)])
 
     try:
         (schema,), defs = msgspec.json.schema_components([hint], ref_template="#/$defs/{name}")
         return Type(builder.hoist({**schema, "$defs": defs}), convert)
-    except Exception:  # it has fields that JSON Schema cannot describe
-        return Type({}, convert)
+    except Exception as exc:  # it has fields that JSON Schema cannot describe
+        return Type(builder.give_up(hint, exc).schema, convert)
 
 
 def repoint(schema: Any, renamed: Mapping[str, str]) -> Any:

@@ -125,8 +125,10 @@ def _in_order(items: Any) -> List[Any]:
 
 def _of_library(value: Any) -> Optional[Callable[[Any], object]]:
     cls = type(value)
-    if _has(cls, "__pydantic_serializer__") and _has(cls, "model_dump"):
-        return lambda model: model.model_dump(mode="json", by_alias=True)
+    if _has(cls, "__pydantic_serializer__"):
+        if _has(cls, "model_dump"):
+            return lambda model: model.model_dump(mode="json", by_alias=True)
+        return lambda checked: cls.__pydantic_serializer__.to_python(checked, mode="json", by_alias=True)
     if _named(cls)[0] in ("pydantic", "pydantic_core") and "pydantic_core" in sys.modules:
         to_json: Any = sys.modules["pydantic_core"].to_jsonable_python  # type: ignore[attr-defined, unused-ignore]
         return to_json  # type: ignore[no-any-return]

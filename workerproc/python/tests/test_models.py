@@ -9,6 +9,7 @@ import unittest
 from importlib.util import find_spec
 from typing import Any, Tuple
 
+from charmer._args import ArgsRefused
 from charmer._encode import result_encoder
 from tests import cases, types_table
 from tests.harness import RUNTIME
@@ -22,6 +23,11 @@ class Pydantic(cases.Cases):
         case: Any = self.table.URL_CASE
         self.check_values(case)
         self.check_wrong(case)
+
+    def test_details_keep_the_names_that_they_begin_with(self) -> None:
+        with self.assertRaises(ArgsRefused) as caught:
+            self.command(self.table.UUID4).types.convert({"value": "123e4567-e89b-12d3-a456-426614174000"})
+        self.assertEqual(caught.exception.errors[0]["detail"], "UUID version 4 expected")
 
     def test_models_are_encoded_wherever_they_are(self) -> None:
         address = self.table.Address(street="x", number=1)
@@ -58,6 +64,12 @@ class Attrs(cases.Cases):
 @unittest.skipUnless(find_spec("msgspec"), "msgspec is not installed")
 class Msgspec(cases.Cases):
     module = "tests.with_msgspec"
+
+    def test_a_struct_with_what_has_no_schema_is_told(self) -> None:
+        worked = self.command(self.table.Odd).types.worked_out()
+        self.assertEqual((worked.undescribed[0]["hint"], worked.undescribed[0]["parameter"]), ("tests.with_msgspec.Odd", "value"))
+        with self.assertRaises(ArgsRefused):
+            self.command(self.table.Odd).types.convert({"value": {"size": "x"}})
 
     def test_structs_are_encoded_wherever_they_are(self) -> None:
         item = self.table.Item("x")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Dict, List, Optional
+from typing import Annotated, Callable, Dict, List, Optional
 
 import msgspec
 
@@ -24,8 +24,19 @@ class Basket(msgspec.Struct, rename="camel"):
     inside: Optional[Basket] = None
 
 
+class Sized(msgspec.Struct):
+    by_size: Dict[int, str] = {}
+
+
+class Odd(msgspec.Struct):
+    size: int
+    more: Callable[[], None] = print
+
+
 CASES: List[Case] = [
     Case(Item, ref("Item"), [{"name": "x", "count": 2}, Back({"name": "x"}, {"name": "x", "count": 1})], Item, [({"name": 1}, ["/name"]), ({"name": ""}, ["/name"]), ({"name": "x", "count": "2"}, ["/count"]), ({}, HERE), ([], HERE)]),
+    Case(Item, ref("Item"), [Back({"name": "x", "count": 2.0}, {"name": "x", "count": 2})], Item, [({"name": "x", "count": 2.5}, ["/count"]), ({"name": 1, "count": 2.0}, ["/name"])]),
+    Case(Sized, ref("Sized"), [{"by_size": {"1": "x"}}], Sized, [({"by_size": {"x": "x"}}, ["/by_size"])]),
     Case(Basket, ref("Basket"), [{"madeAt": "2026-01-31T12:00:00Z", "items": [{"name": "x", "count": 1}], "notes": {"a": "eA=="}, "inside": None}], Basket, [({"madeAt": "x"}, ["/madeAt"]), ({"madeAt": "2026-01-31T12:00:00Z", "items": [{"name": "x"}, {"name": None}]}, ["/items/1/name"]), ({"madeAt": "2026-01-31T12:00:00Z", "notes": {"a": 1}}, ["/notes"])]),
     Case(List[Item], array(ref("Item")), [[{"name": "x", "count": 1}]], list, [([{"name": "x"}, {"name": 2}], ["/1/name"])]),
     Case(Optional[Item], {"anyOf": [ref("Item"), NULL]}, [None], object, [("x", HERE)]),

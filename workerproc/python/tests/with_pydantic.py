@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Dict, List, Literal, Optional, Union
 
 import pydantic
 from annotated_types import Ge, Interval, Len
-from pydantic import AfterValidator, BaseModel, Field, HttpUrl, PositiveInt, RootModel
+from pydantic import UUID4, AfterValidator, BaseModel, Field, HttpUrl, PositiveInt, RootModel, field_serializer
 from pydantic.dataclasses import dataclass as checked
 
 from tests.types_table import HERE, INTEGER, NULL, STRING, Back, Case, Point, array, ref
@@ -53,6 +53,15 @@ class Checked:
     value: Annotated[int, Field(gt=0)]
 
 
+@checked
+class Renamed:
+    day: date = Field(alias="onDay")
+
+    @field_serializer("day")
+    def write(self, day: date) -> str:
+        return f"{day:%d.%m.%Y}"
+
+
 @dataclass
 class Holder:
     address: Address
@@ -76,6 +85,7 @@ CASES: List[Case] = [
     Case(Annotated[Union[Cat, Dog], Field(discriminator="kind")], {"anyOf": [ref("Cat"), ref("Dog")]}, [{"kind": "dog", "name": "x"}], Dog, [({"kind": "cow"}, HERE)]),
     Case(Owner, ref("Owner"), [Back({"pet": {"kind": "cat", "lives": 9}}, {"pet": {"kind": "cat", "lives": 9}, "more": 0, "by_size": {}})], Owner, [({"pet": {"kind": "dog"}, "more": {"street": "x"}}, ["/pet/name", "/more", "/more/number", "/more"]), ({"pet": {"kind": "cat", "lives": 9}, "by_size": {"x": {"street": "x", "number": 1}}}, ["/by_size/x"])]),
     Case(Dict[str, Checked], {"type": "object", "additionalProperties": ref("Checked")}, [{"a": {"value": 1}}], dict, [({"a": {"value": 0}}, ["/a/value"])]),
+    Case(Renamed, ref("Renamed"), [Back({"onDay": "2026-01-31"}, {"onDay": "31.01.2026"})], Renamed, [({"day": "2026-01-31"}, ["/onDay"])]),
     Case(Holder, ref("Holder"), [{"address": {"street": "x", "number": 1}, "point": {"x": 1, "y": 2}}], Holder, [({"address": {"street": "x", "number": 0}, "point": {}}, ["/address/number", "/point/x"])]),
     Case(Annotated[int, Field(ge=1, description="how many")], {**INTEGER, "minimum": 1, "description": "how many"}, [1], int, [(0, HERE), ("1", HERE)]),
     Case(PositiveInt, {**INTEGER, "exclusiveMinimum": 0}, [1], int, [(0, HERE)]),
