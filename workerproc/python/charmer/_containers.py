@@ -6,7 +6,7 @@ import collections
 import collections.abc as abc
 from typing import Any, Callable, Dict, Final, List, Optional, Sequence, Set, Tuple
 
-from ._keys import key_type
+from ._keys import is_key, key_type
 from ._plain import convert_int
 from ._types import ARRAY, OBJECT, Misfit, Schema, Type, anything, refuse
 
@@ -56,6 +56,11 @@ def container(cls: type, items: Sequence[Type], args: Tuple[Any, ...]) -> Option
         key, value = items if len(items) == 2 else (anything(), anything())
         return _dict(key, value, _DICTS[cls])
     return None
+
+
+def odd_key(cls: type, items: Sequence[Type]) -> bool:
+    """Tell whether a class is a dict whose keys cannot arrive as what they are to be."""
+    return cls in _DICTS and len(items) == 2 and not is_key(items[0])
 
 
 def convert_items(value: Any, item: Type) -> List[Any]:

@@ -22,9 +22,19 @@ def key_type(key: Type) -> Tuple[Schema, Optional[Convert]]:
         return {"enum": ["true", "false"]}, lambda name: _one_of(name, {"true": True, "false": False})
     if key.convert is not None and key.classes is not None and key.classes <= NUMBER:  # an IntEnum
         return {}, _number(key.convert)
-    if key.convert is None or key.exact is str or key.classes is None or str not in key.classes:
+    if key.convert is None or key.exact is str or not is_text(key):
         return {}, None
     return key.schema, key.convert
+
+
+def is_key(key: Type) -> bool:
+    """Tell whether values of a type can be keys: all others arrive as the text that names are."""
+    return key.convert is None or is_text(key) or key_type(key)[1] is not None
+
+
+def is_text(key: Type) -> bool:
+    """Tell whether values of a type can be text; of those of libraries only their schema tells."""
+    return str in key.classes if key.classes is not None else key.schema.get("type") == "string"
 
 
 def _parsed(kind: Callable[[str], Any], convert: Convert, wanted: str) -> Convert:

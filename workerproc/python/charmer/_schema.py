@@ -163,12 +163,16 @@ class Builder:
             return self.named(hint, name, lambda: _objects.typed_dict(self, cls, variables), OBJECT)
         if issubclass(cls, tuple) and hasattr(cls, "_fields"):
             return self.named(hint, name, lambda: _objects.named_tuple(self, cls, variables), ARRAY)
+        if any(getattr(arg, "__unpacked__", False) or special(get_origin(arg)) == "Unpack" for arg in args):
+            raise TypeError("it has a * in it")
         before = len(self.undescribed)
         held = [self.build(arg, scope) for arg in args if arg is not ... and arg != ()]
         made = _plain.plain(cls, self.out) or _containers.container(cls, held, args)
         if made is None:
             del self.undescribed[before:]  # what it is a Callable of, say, is part of it
             made = self.give_up(hint)
+        elif len(self.undescribed) == before and _containers.odd_key(cls, held):
+            self.undescribed.append(undescribed(args[0], "keys of dicts arrive as text"))
         return made
 
     def _variable(self, variable: Any, scope: Scope) -> Type:

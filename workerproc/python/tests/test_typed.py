@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import unittest
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -218,6 +219,19 @@ class Signatures(unittest.TestCase):
         def f(a: Tuple[()], b: Empty) -> None: ...
 
         self.assertEqual(self.undescribed(f), [{"hint": f"{__name__}.Empty", "why": "TypeError: Empty has no members", "parameter": "b"}])
+
+    def test_keys_that_stay_text_are_told(self) -> None:
+        def f(a: Dict[Tuple[int, int], int], b: Dict[Point, int], c: Dict[Optional[str], int], d: Dict[Any, int], e: Dict[Colours, int], g: Dict[Empty, int]) -> None: ...
+
+        told = self.undescribed(f)
+        self.assertEqual([(one["parameter"], one.get("why")) for one in told], [("a", "keys of dicts arrive as text"), ("b", "keys of dicts arrive as text"), ("e", "keys of dicts arrive as text"), ("g", "TypeError: Empty has no members")])
+        self.assertEqual([one["pointer"] for one in self.refused(f, a={"1": "x"}, b={}, c={}, d={}, e={}, g={})], ["/a/1"])
+
+    @unittest.skipIf(sys.version_info < (3, 11), "tuples have no * before")
+    def test_a_tuple_of_no_certain_length_in_it_takes_anything(self) -> None:
+        def f(a: "Tuple[int, *Tuple[str, ...]]") -> None: ...
+
+        self.assertEqual(self.undescribed(f)[0]["why"], "TypeError: it has a * in it")
 
     def test_no_more_than_a_few_hints_are_told(self) -> None:
         def f() -> None: ...

@@ -74,6 +74,12 @@ def _even(value: int) -> int:
     return value
 
 
+def _short(value: str) -> str:
+    if len(value) > 2:
+        raise ValueError("it is long")
+    return value
+
+
 PERSON: Any = {"fullName": "Ada", "born": "2026-01-31T12:00:00Z", "homes": [{"street": "x", "number": 1}], "friend": None}
 
 CASES: List[Case] = [
@@ -93,6 +99,7 @@ CASES: List[Case] = [
     Case(Annotated[int, Interval(gt=1, le=3)], {**INTEGER, "exclusiveMinimum": 1, "maximum": 3}, [3], int, [(1, HERE), (4, HERE)]),
     Case(Annotated[str, Len(1, 2)], {**STRING, "minLength": 1, "maxLength": 2}, ["a"], str, [("", HERE), ("abc", HERE)]),
     Case(Annotated[str, Field(pattern="^a")], {**STRING, "pattern": "^a"}, ["ab"], str, [("b", HERE)]),
+    Case(Dict[Annotated[str, AfterValidator(_short)], int], {"type": "object", "propertyNames": STRING, "additionalProperties": INTEGER}, [{"a": 1}], dict, [({"abc": 1}, ["/abc"])]),
     Case(Annotated[int, AfterValidator(_even)], INTEGER, [2], int, [(1, HERE), ("2", HERE)]),
 ]
 
