@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from math import isfinite
 from typing import Any, Dict, Final, List, Tuple
 from typing import Type as Class
 
@@ -48,10 +49,12 @@ def _flag(cls: Class[enum.Flag], told: Schema) -> Type:
 
 
 def _choices(choices: List[Tuple[Any, Any]], told: Schema) -> Type:
-    values: List[Any] = []
+    unique: Dict[Any, Any] = {}
     for value, _ in choices:
-        if not any(_same(value, other) for other in values):
-            values.append(value)
+        if value.__class__ is float and not isfinite(value):
+            raise ValueError(f"JSON cannot carry {value!r}")
+        unique.setdefault(_key(value), value)
+    values = list(unique.values())
     schema: Schema = {"const": values[0]} if len(values) == 1 else {"enum": values}
     kinds = {_KINDS.get(value.__class__) for value in values}
     kind = kinds.pop() if len(kinds) == 1 else None
@@ -82,7 +85,3 @@ def _key(value: Any) -> Any:
     if value.__class__ in (list, dict):
         return json.dumps(value, sort_keys=True)
     return value.__class__ is bool, value
-
-
-def _same(one: Any, other: Any) -> bool:
-    return bool(_key(one) == _key(other))

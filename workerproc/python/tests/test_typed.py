@@ -119,6 +119,10 @@ class Empty(Enum):
     pass
 
 
+class Endless(Enum):
+    UP = float("inf")
+
+
 class Engine:
     """What JSON has no form for."""
 
@@ -219,6 +223,20 @@ class Signatures(unittest.TestCase):
         def f(a: Tuple[()], b: Empty) -> None: ...
 
         self.assertEqual(self.undescribed(f), [{"hint": f"{__name__}.Empty", "why": "TypeError: Empty has no members", "parameter": "b"}])
+
+    def test_thousands_of_choices_are_worked_out_at_once(self) -> None:
+        def f(a: Any) -> None: ...
+
+        f.__annotations__["a"] = Literal[tuple(f"v{n}" for n in range(5_000))]
+        described: Any = describe(make_command(f, None, None, False))  # comparing each with each would take many seconds
+        self.assertEqual(len(described["args_schema"]["properties"]["a"]["enum"]), 5_000)
+        self.assertEqual(self.refused(f, a="x")[0]["detail"].partition('"v9"')[2], " or one of 4990 more")
+
+    def test_an_enum_of_what_json_cannot_carry_is_told(self) -> None:
+        def f(a: Endless, b: int = 1) -> None: ...
+
+        self.assertEqual(self.undescribed(f), [{"hint": f"{__name__}.Endless", "why": "ValueError: JSON cannot carry inf", "parameter": "a"}])
+        self.assertEqual(self.refused(f, a=1, b="x")[0]["pointer"], "/b")
 
     def test_keys_that_stay_text_are_told(self) -> None:
         def f(a: Dict[Tuple[int, int], int], b: Dict[Point, int], c: Dict[Optional[str], int], d: Dict[Any, int], e: Dict[Colours, int], g: Dict[Empty, int]) -> None: ...
