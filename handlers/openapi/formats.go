@@ -10,7 +10,7 @@ import (
 )
 
 // widen says of numbers in v how large they are, which JSON Schema leaves open and generators then take for 32 bits: what Python's float
-// is, and 64 bits for its int, unless a bound is beyond that.
+// is, and 64 bits for its int, unless a number that stands there is beyond that.
 func widen(v any) {
 	eachObject(v, func(s *object) {
 		typ := s.str("type")
@@ -24,17 +24,24 @@ func widen(v any) {
 		case s.has("format"):
 		case typ == "number":
 			s.set("format", text("double"))
-		case typ == "integer" && !slices.ContainsFunc([]string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}, s.beyond):
+		case typ == "integer" && !s.beyond():
 			s.set("format", text("int64"))
 		}
 	})
 }
 
-// beyond reports whether a member is a whole number that 64 bits cannot hold.
-func (o *object) beyond(name string) bool {
-	raw, _ := o.get(name).(jsontext.Value)
-	_, err := strconv.ParseInt(string(raw), 10, 64)
-	return errors.Is(err, strconv.ErrRange)
+// beyond reports whether a schema names a whole number that 64 bits cannot hold: as a bound, a choice or a default.
+func (o *object) beyond() bool {
+	named, _ := o.get("enum").([]any)
+	named = slices.Clone(named)
+	for _, name := range []string{"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "const", "default"} {
+		named = append(named, o.get(name))
+	}
+	return slices.ContainsFunc(named, func(v any) bool {
+		raw, _ := v.(jsontext.Value)
+		_, err := strconv.ParseInt(string(raw), 10, 64)
+		return errors.Is(err, strconv.ErrRange)
+	})
 }
 
 // dropNaive takes away the defaults in v that are no date-time as their format says: pydantic tells those without a time zone, and

@@ -112,15 +112,18 @@ func TestASentenceStandsInTheDocumentOnce(t *testing.T) {
 // TestNumbersHaveTheWidthOfPythons: without a format, generators for Go and Java take them for 32 bits.
 func TestNumbersHaveTheWidthOfPythons(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"type":"integer"}`:                                    `{"type":"integer","format":"int64"}`,
-		`{"type":"number"}`:                                     `{"type":"number","format":"double"}`,
-		`{"type":["null","integer"]}`:                           `{"type":["null","integer"],"format":"int64"}`,
-		`{"type":["number","string"]}`:                          `{"type":["number","string"]}`,
-		`{"type":"number","format":"float"}`:                    `{"type":"number","format":"float"}`,
-		`{"type":"integer","maximum":9223372036854775807}`:      `{"type":"integer","maximum":9223372036854775807,"format":"int64"}`,
-		`{"type":"integer","maximum":9223372036854775808}`:      `{"type":"integer","maximum":9223372036854775808}`,
-		`{"type":"array","items":{"type":"number"}}`:            `{"type":"array","items":{"type":"number","format":"double"}}`,
-		`{"$ref":"#/$defs/N","$defs":{"N":{"type":"integer"}}}`: `{"$ref":"#/components/schemas/N"}`,
+		`{"type":"integer"}`:                                                         `{"type":"integer","format":"int64"}`,
+		`{"type":"number"}`:                                                          `{"type":"number","format":"double"}`,
+		`{"type":["null","integer"]}`:                                                `{"type":["null","integer"],"format":"int64"}`,
+		`{"type":["number","string"]}`:                                               `{"type":["number","string"]}`,
+		`{"type":"number","format":"float"}`:                                         `{"type":"number","format":"float"}`,
+		`{"type":"integer","maximum":9223372036854775807}`:                           `{"type":"integer","maximum":9223372036854775807,"format":"int64"}`,
+		`{"type":"integer","maximum":9223372036854775808}`:                           `{"type":"integer","maximum":9223372036854775808}`,
+		`{"type":"integer","const":9223372036854775808}`:                             `{"type":"integer","const":9223372036854775808}`,
+		`{"type":["integer","null"],"default":-9223372036854775809}`:                 `{"type":["integer","null"],"default":-9223372036854775809}`,
+		`{"type":"array","items":{"type":"integer","enum":[1,9223372036854775808]}}`: `{"type":"array","items":{"type":"integer","enum":[1,9223372036854775808]}}`,
+		`{"type":"array","items":{"type":"number"}}`:                                 `{"type":"array","items":{"type":"number","format":"double"}}`,
+		`{"$ref":"#/$defs/N","$defs":{"N":{"type":"integer"}}}`:                      `{"$ref":"#/components/schemas/N"}`,
 	} {
 		v31, _ := live(t, Command{Name: "f", Result: []byte(in)})
 		if got := shown(v31, "paths", "/commands/f", "post", "responses", "200", "content", "application/json", "schema"); got != want {
