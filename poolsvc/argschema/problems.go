@@ -272,9 +272,15 @@ func choice(names []string) string {
 func formatNoun(format string) string {
 	switch format {
 	case "date-time":
-		return "a date and time"
+		return "a date and time, such as 2026-01-31T12:00:00Z"
+	case "date":
+		return "a date, such as 2026-01-31"
+	case "time":
+		return "a time, such as 12:00:00"
+	case "duration":
+		return "a duration, such as P1DT12H"
 	case "uuid":
-		return "a UUID"
+		return "a UUID, such as 123e4567-e89b-12d3-a456-426614174000"
 	default:
 		return "a " + format
 	}
