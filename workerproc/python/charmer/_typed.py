@@ -12,7 +12,7 @@ from ._hints import Scope, is_hint, read, signature_of, special, text_of
 from ._schema import Builder
 from ._types import Misfit, Schema, Type, anything
 from ._undescribed import MOST, placed, undescribed
-from ._unions import union
+from ._unions import forget, remember, union
 from ._values import default_schema
 
 _REFERENCE: Final = re.compile(r'"\$ref":"#/\$defs/(\w+)"')
@@ -144,6 +144,7 @@ def _converter(command: str, types: Dict[str, Type], required: Sequence[str], re
 
     def convert(args: Dict[str, Any]) -> None:
         wrong: Optional[Misfit] = None
+        remember()
         try:
             for name, value in args.items():
                 one = converts.get(name, other)
@@ -158,6 +159,8 @@ def _converter(command: str, types: Dict[str, Type], required: Sequence[str], re
         except RecursionError:
             wrong = Misfit()
             wrong.add(name, Misfit("is nested deeper than Python can follow"))
+        finally:
+            forget()
         if wrong is not None:
             raise ArgsRefused(command, refused(wrong)) from None
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Final, List, Sequence
+import threading
+from typing import Any, Dict, Final, List, Optional, Sequence, Tuple
 
 from ._types import SUITED, Misfit, Schema, Type, name_of
 
 _JSON: Final = (str, bool, int, float, list, dict, type(None))
 _MAX_TOLD: Final = 5
 _MAX_DETAIL: Final = 200
+_OUTCOMES: Final = threading.local()
+"""of: what became of values in the call whose arguments are being converted, or None."""
 
 
 def union(members: Sequence[Type]) -> Type:
@@ -55,7 +58,37 @@ def _candidates(cls: type, members: Sequence[Type]) -> Sequence[Type]:
     return fit
 
 
+def remember() -> None:
+    """Have unions remember in this thread what became of each value: call it before the arguments of each call are converted.
+
+    Where A and B may hold either again, each would be tried within each, which takes twice as long for every level.
+    """
+    _OUTCOMES.of = {}
+
+
+def forget() -> None:
+    """End that, and let go of the values."""
+    _OUTCOMES.of = None
+
+
 def _first_fit(value: Any, candidates: Sequence[Type]) -> Any:
+    outcomes: Optional[Dict[object, Tuple[Any, Any, str]]] = getattr(_OUTCOMES, "of", None)
+    if outcomes is None or value.__class__ not in (dict, list):
+        return _try_each(value, candidates)
+    key = (id(value), *map(id, candidates))
+    known = outcomes.get(key)
+    if known is None:
+        try:
+            known = value, _try_each(value, candidates), ""  # with the value, lest another get its id
+        except Misfit as misfit:
+            known = value, None, str(misfit)
+        outcomes[key] = known
+    if known[2]:
+        raise Misfit(known[2])
+    return known[1]
+
+
+def _try_each(value: Any, candidates: Sequence[Type]) -> Any:
     told: Dict[str, None] = {}
     for candidate in candidates:
         try:

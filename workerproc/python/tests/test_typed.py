@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
 from functools import partial
-from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Tuple, Union
 
 from charmer import Bounds
 from charmer._args import ArgsRefused
@@ -119,6 +119,20 @@ class Empty(Enum):
     pass
 
 
+@dataclass
+class Left:
+    inner: Union[Left, Right, None] = None
+
+    def __post_init__(self) -> None:
+        raise ValueError("never")
+
+
+@dataclass
+class Right:
+    inner: Union[Left, Right, None] = None
+    size: int = 0
+
+
 class Endless(Enum):
     UP = float("inf")
 
@@ -223,6 +237,22 @@ class Signatures(unittest.TestCase):
         def f(a: Tuple[()], b: Empty) -> None: ...
 
         self.assertEqual(self.undescribed(f), [{"hint": f"{__name__}.Empty", "why": "TypeError: Empty has no members", "parameter": "b"}])
+
+    def test_alternatives_within_alternatives_are_tried_once(self) -> None:
+        def f(value: Union[Left, Right]) -> None: ...
+
+        def nested(leaf: object) -> Dict[str, Any]:
+            for _ in range(60):  # 2 to the 60th, if each were tried within each
+                leaf = {"inner": leaf}
+            return {"value": leaf}
+
+        self.assertEqual([one["pointer"] for one in self.refused(f, **nested("x"))], ["/value"])
+        args = nested({"size": 1})
+        make_command(f, None, None, False).types.convert(args)  # type: ignore[misc]
+        inner = args["value"]
+        while inner.inner is not None:
+            inner = inner.inner
+        self.assertEqual(inner, Right(None, 1))
 
     def test_thousands_of_choices_are_worked_out_at_once(self) -> None:
         def f(a: Any) -> None: ...
