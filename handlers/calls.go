@@ -2,6 +2,7 @@ package handlers
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"regexp"
 	"time"
@@ -51,11 +52,27 @@ func (s *Server) run(w http.ResponseWriter, r *http.Request, call poolsvc.Reques
 	if format != "" {
 		err := s.executeStream(w, r, call, format)
 		if err != poolsvc.ErrNotStreamable || !orJSON {
-			return result, true, err
+			return result, true, notShared(r, call, err)
 		}
 	}
 	result, err = s.pool.Execute(r.Context(), call)
-	return result, false, err
+	return result, false, notShared(r, call, err)
+}
+
+// notShared adds to ErrNotShared where the request names what the call does not take.
+func notShared(r *http.Request, call poolsvc.Request, err error) error {
+	if !errors.Is(err, poolsvc.ErrNotShared) {
+		return err
+	}
+	name := "session_id"
+	if call.LeaseID != "" {
+		name = "lease_id"
+	}
+	detail := "must not be given: " + err.Error()
+	if exchangeOf(r).bare {
+		return invalidParam("query", name, detail)
+	}
+	return invalidBody(api.FieldError{Pointer: "/" + name, Detail: detail})
 }
 
 // executeStream answers a call with its items as they come.
