@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"charmer/api"
 	"charmer/api/contracttest"
 	"charmer/poolsvc"
 	"charmer/workerproc"
@@ -212,5 +213,16 @@ func TestAReplyThatIsCutIsWrittenNoMore(t *testing.T) {
 	}()
 	if got := s.Writing(); got != 0 {
 		t.Errorf("%d replies are being written after it, want none", got)
+	}
+}
+
+// TestAReplyCarriesResultsAsTheyAre: a dict with the keys 1 and "1" has a name twice, which only some readers refuse.
+func TestAReplyCarriesResultsAsTheyAre(t *testing.T) {
+	w := httptest.NewRecorder()
+	if err := reply(w, http.StatusOK, api.BroadcastResult{Result: []byte(`{"1":"a","1":"b"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if want := `"result":{"1":"a","1":"b"}`; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("no %s in %s", want, w.Body)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/goccy/go-yaml"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -83,7 +84,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 
 // reply sends body as JSON.
 func reply(w http.ResponseWriter, status int, body any) error {
-	encoded, err := json.Marshal(body, json.Deterministic(true))
+	encoded, err := json.Marshal(body, json.Deterministic(true), jsontext.AllowDuplicateNames(true)) // {1: …, "1": …} of Python has them
 	if err != nil {
 		return err
 	}
