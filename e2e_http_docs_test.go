@@ -64,7 +64,7 @@ func TestDocumentsNameOnlyWhatThereIs(t *testing.T) {
 				t.Errorf("%s names the variable %s, which there is not", path, name)
 			}
 		}
-		for _, name := range regexp.MustCompile(`charmer_[a-z_]+[a-z]`).FindAllString(text, -1) {
+		for _, name := range regexp.MustCompile(`\bcharmer_[a-z_]+[a-z]`).FindAllString(text, -1) {
 			if metrics[name] == nil && metrics[strings.TrimSuffix(name, "_bucket")] == nil {
 				t.Errorf("%s names the metric %s, which there is not", path, name)
 			}
