@@ -150,6 +150,10 @@ func (b *balanced) start(t *testing.T, path string, listener *net.TCPListener) {
 	if err := b.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	// To hand it over has made it one that blocks, and of two processes of nginx that are woken for a connection one would wait for the next.
+	if err := syscall.SetNonblock(int(socket.Fd()), true); err != nil {
+		t.Fatal(err)
+	}
 	go func() {
 		defer close(b.exited)
 		_ = b.cmd.Wait() // ends by the cleanup

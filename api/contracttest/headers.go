@@ -14,8 +14,8 @@ import (
 // everyReply is where the document names the headers of all replies.
 const everyReply = "x-every-reply"
 
-// ofHTTP are the headers that a message has by itself, which no operation documents.
-var ofHTTP = []string{"Connection", "Content-Length", "Content-Type", "Date", "Transfer-Encoding"}
+// ofHTTP are the headers that a message has by itself, which no operation documents. Server is that of a proxy on the way.
+var ofHTTP = []string{"Connection", "Content-Length", "Content-Type", "Date", "Server", "Transfer-Encoding"}
 
 // headersOfAll reads the names of the headers that every reply has.
 func headersOfAll(doc *openapi3.T) ([]string, error) {
