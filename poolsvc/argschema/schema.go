@@ -19,6 +19,7 @@ const (
 type Schema struct {
 	text     jsontext.Value
 	compiled *jsonschema.Schema // nil if nothing is checked
+	plain    *plain             // what most arguments fit, or nil
 	visits   []float64          // by depth; see weigh
 	why      string             // nothing is checked although the schema allows not everything, or empty
 }
@@ -71,7 +72,7 @@ func Compile(text []byte) (*Schema, error) {
 		s.why = err.Error()
 		return s, nil
 	}
-	s.compiled = compiled
+	s.compiled, s.plain = compiled, makePlain(document)
 	return s, nil
 }
 
@@ -143,6 +144,9 @@ func (s *Schema) Check(args []byte) []Problem {
 	}
 	if len(args) == 0 {
 		args = []byte("{}")
+	}
+	if s.plain != nil && s.plain.fits(args) {
+		return nil
 	}
 	value, depth, ok := decodeArgs(args, len(s.visits)-1)
 	if !ok || float64(len(args))*s.visits[depth] > maxWork {

@@ -113,6 +113,24 @@ func TestTheLastOfTwoMembersStands(t *testing.T) {
 	}
 }
 
+func TestPlainArgumentsAreNotDecoded(t *testing.T) {
+	s := compile(t, plainly)
+	for args, want := range map[string]bool{
+		`{"a":1,"b":null}`: true, `{"b":-0.5e3,"c":{"c":[1e999]},"a":false}`: true, `{"a":12345678901234567890,"b":1}`: true,
+		`{}`: false, `{"a":1}`: false, `{"a":1,"a":1}`: false, `{"a":1,"b":1,"d":1}`: false, `{"a":"1","b":1}`: false, `{"a":1.0,"b":1}`: false, `{"a":1,"b":"x"}`: false, `[]`: false,
+	} {
+		if got := s.plain.fits([]byte(args)); got != want {
+			t.Errorf("%s: %v, want %v", args, got, want)
+		}
+	}
+	for _, schema := range []string{`{"type":"object"}`, `{"additionalProperties":false,"required":["a"]}`, `{"additionalProperties":false,"minProperties":1}`,
+		`{"additionalProperties":{"type":"string"}}`, `{"type":"array","additionalProperties":false}`, `true`} {
+		if s := compile(t, schema); s.plain != nil {
+			t.Errorf("%s is not plain", schema)
+		}
+	}
+}
+
 func TestSchemasThatAllowEverythingAreNotLookedAt(t *testing.T) {
 	for _, text := range []string{`true`, `{}`, `{"type":"object"}`, `{"type":"object","properties":{},"required":[],"additionalProperties":true,"description":"any"}`} {
 		if s := compile(t, text); s.compiled != nil || s.Unchecked() != "" {

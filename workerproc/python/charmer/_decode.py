@@ -30,13 +30,11 @@ def decode(text: str) -> Tuple[Any, bool]:
 
 
 def _decode_any(text: str) -> Tuple[Any, bool]:
-    try:
-        return decode_quickly(text), False
-    except Exception:
-        return _decode_with_json(text)
-
-
-def _decode_with_json(text: str) -> Tuple[Any, bool]:
+    if decode_quickly is not None:
+        try:
+            return decode_quickly(text), False
+        except Exception:
+            pass
     try:
         return _decode(_strict, text), False
     except OverflowError:

@@ -25,17 +25,6 @@ def encode_quickly(value: object) -> Optional[bytes]:
     return body
 
 
-def decode_quickly(text: str) -> Any:
-    """Decode a JSON text by msgspec.
-
-    Raises:
-        Exception: It is not there, or refuses the text: json may not, and tells better why it does.
-    """
-    if _loads is None:
-        raise LookupError("msgspec")
-    return _loads(text)
-
-
 def _find_dumps() -> Optional[Callable[[object], bytes]]:
     try:
         import orjson
@@ -72,4 +61,5 @@ _not_finite: Final = re.compile(rb"[g\xe7].{6}[\xf0-\xff][\x7f\xff]", re.DOTALL)
 """Finds all floats without a value, and seldom what is none, in what marshal writes: a float is a mark, which a flag may change,
 and 8 bytes, the lowest first. Source: Python/marshal.c, w_complex_object."""
 _dumps: Final = _find_dumps()
-_loads: Final = _find_loads()
+decode_quickly: Final = _find_loads()
+"""Decodes a JSON text by msgspec, if that is there. Where it refuses one json may not, and tells better why it does."""

@@ -69,10 +69,7 @@ def make(source: random.Random, depth: int) -> Any:
 class Quick(unittest.TestCase):
     def test_they_are_used_where_they_are_installed(self) -> None:
         self.assertEqual(_quick.encode_quickly([1]), b"[1]" if find_spec("orjson") else None)
-        if find_spec("msgspec"):
-            self.assertEqual(_quick.decode_quickly("[1]"), [1])
-        else:
-            self.assertRaises(LookupError, _quick.decode_quickly, "[1]")
+        self.assertEqual(_quick.decode_quickly is not None, find_spec("msgspec") is not None)
 
     def test_what_goes_there_comes_back_as_through_json(self) -> None:
         source = random.Random(1)
