@@ -53,7 +53,8 @@ func overload() *scenario {
 			}
 			s.notes["capacity"] = max(s.notes["capacity"], r.Rate())
 		}
-		return overloaded(s.address, s.notes["capacity"], levels[index], e.length, request), nil
+		m := overloaded(s.address, s.notes["capacity"], levels[index], e.length, request)
+		return m, s.settle(ctx, request) // or its backlog would take the processors from who is next
 	}
 	return s
 }
