@@ -14,7 +14,7 @@ var loop = []string{"BENCH_LOOP=1"}
 func plainEntrants(work string) []entrant {
 	return []entrant{
 		{contender: charmer, title: "charmer"},
-		{contender: charmer, title: "charmer, with async commands in the app", env: loop},
+		{contender: charmer, title: "charmer, on an event loop", env: loop},
 		{contender: ceiling, title: "charmer without Python"},
 		{contender: fastAPI, title: "FastAPI, async def"},
 		{contender: fastAPI, title: "FastAPI, def", env: []string{"BENCH_THREADS=1"}},
