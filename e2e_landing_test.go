@@ -41,9 +41,8 @@ func (s *instance) shownLines() []string {
 
 // TestTheLinesOfTheLandingPageWork has a shell run each of them, as somebody would who copies it.
 func TestTheLinesOfTheLandingPageWork(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("needs curl")
-	}
+	inOneRun(t)
+	mustLook(t, "curl")
 	for app, commands := range map[string]int{conformance + "/app.py": 14, quotesApp: 3} {
 		s := serve(t, app).ready()
 		lines := s.shownLines()

@@ -101,16 +101,7 @@ func launchBalanced(t *testing.T, app, listen string) *instance {
 // balance starts a balancer in front of services.
 func balance(t *testing.T, kind string, behind [2]*instance) *balanced {
 	t.Helper()
-	path, err := exec.LookPath(kind)
-	if err != nil {
-		path, err = exec.LookPath("/usr/sbin/" + kind) // which not everybody has in the path
-	}
-	switch {
-	case err != nil && os.Getenv("CI") == "true":
-		t.Fatalf("needs %s", kind)
-	case err != nil:
-		t.Skipf("needs %s", kind)
-	}
+	path := mustLook(t, kind)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +121,11 @@ func (b *balanced) start(t *testing.T, path string, listener *net.TCPListener) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	check, args := b.configure(t, dir, listener.Addr().String())
 	socket, err := listener.File()
 	if err != nil {
@@ -160,7 +155,7 @@ func (b *balanced) start(t *testing.T, path string, listener *net.TCPListener) {
 	}()
 	t.Cleanup(func() {
 		b.stop()
-		_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // what a balancer that ended badly has left
+		_ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) // what a balancer that ended badly has left, mostly nothing, which is an error
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", b.kind, b.log)
 			for i, s := range b.behind {
@@ -292,7 +287,7 @@ func (b *balanced) hold(at *instance, name string, options ...func(*client.Execu
 		}()
 		var where []byte
 		b.eventually("a call waits", func() bool {
-			where, _ = os.ReadFile(filepath.Join(b.dir, name+".entered"))
+			where, _ = os.ReadFile(filepath.Join(b.dir, name+".entered")) // it is not there before the call has begun
 			return len(where) > 0
 		})
 		if string(where) == whose(at) {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -179,7 +180,10 @@ func TestAReaderThatLeavesEndsItsGenerator(t *testing.T) {
 	s := servePatiently(t, pouring, "--workers=1")
 	s.full(1)
 	pid := s.pidsOfWorkers()[0]
-	for command, raised := range map[string]string{"plain": "GeneratorExit", "in_a_task": "", "in_a_thread": "GeneratorExit"} {
+	// What the service takes while the reader leaves is credit, with which a held generator may go on and be interrupted as one that runs.
+	// That one which waits is closed and not interrupted, test_stream.py, test_loop.py and test_units.py see.
+	atRest, running := "GeneratorExit", "Cancelled"
+	for command, raised := range map[string][]string{"plain": {atRest, running}, "in_a_thread": {atRest, running}, "in_a_task": {atRest, "CancelledError", "TaskCancelled"}} {
 		t.Run(command, func(t *testing.T) {
 			for _, holds := range []bool{true, false} {
 				s := s.in(t)
@@ -189,8 +193,8 @@ func TestAReaderThatLeavesEndsItsGenerator(t *testing.T) {
 				}
 				p.leave()
 				got := p.ended()
-				if raised != "" && holds && got != raised {
-					t.Errorf("%s was raised in the generator, want %s", got, raised)
+				if !slices.Contains(raised, got) {
+					t.Errorf("%s was raised in the generator, want one of %s", got, raised)
 				}
 				t.Logf("holds %v: %s", holds, got)
 				a := s.execute("ping", `{"n":3}`)

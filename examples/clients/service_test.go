@@ -60,8 +60,10 @@ func serve(t *testing.T, program string) (address string) {
 		}
 	})
 	t.Cleanup(func() {
-		_ = leash.Close()
-		kill := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+		if err := leash.Close(); err != nil {
+			t.Error(err)
+		}
+		kill := time.AfterFunc(patience, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // if there is none any more, good
 		reader.Wait()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the service: %v", err)

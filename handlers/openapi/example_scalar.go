@@ -154,21 +154,27 @@ func matching(pattern string, least int) (string, bool) {
 		return "", false
 	}
 	for more := range exampleItems {
-		var b strings.Builder
-		spell(&b, parsed, more)
-		if utf8.RuneCountInString(b.String()) >= least {
-			return b.String(), compiled.MatchString(b.String())
+		s := speller{more: more}
+		s.spell(parsed)
+		if utf8.RuneCountInString(s.String()) >= least {
+			return s.String(), compiled.MatchString(s.String())
 		}
 	}
 	return "", false
 }
 
-// spell writes what an expression matches, with that many repetitions more than it needs.
-func spell(b *strings.Builder, e *syntax.Regexp, more int) {
+// speller writes text that matches an expression.
+type speller struct {
+	strings.Builder
+	more  int // repetitions beyond those that are needed
+	steps int // so far: repetitions of nothing within each other would have no end
+}
+
+func (b *speller) spell(e *syntax.Regexp) {
 	times := func(least, most int) {
-		for range min(least, exampleItems) + min(more, max(0, most-least)) {
-			if b.Len() < 4*exampleItems {
-				spell(b, e.Sub[0], more)
+		for range min(least, exampleItems) + min(b.more, max(0, most-least)) {
+			if b.steps++; b.steps < 4*exampleItems {
+				b.spell(e.Sub[0])
 			}
 		}
 	}
@@ -180,7 +186,7 @@ func spell(b *strings.Builder, e *syntax.Regexp, more int) {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		b.WriteByte('a')
 	case syntax.OpCapture:
-		spell(b, e.Sub[0], more)
+		b.spell(e.Sub[0])
 	case syntax.OpStar:
 		times(0, exampleItems)
 	case syntax.OpPlus:
@@ -195,10 +201,10 @@ func spell(b *strings.Builder, e *syntax.Regexp, more int) {
 		}
 	case syntax.OpConcat:
 		for _, sub := range e.Sub {
-			spell(b, sub, more)
+			b.spell(sub)
 		}
 	case syntax.OpAlternate:
-		spell(b, e.Sub[0], more)
+		b.spell(e.Sub[0])
 	}
 }
 

@@ -45,6 +45,7 @@ var examples = []struct{ schema, want string }{
 	{`{"type":"string","pattern":"^[A-Z]{2}-[0-9]+$"}`, `"AA-0"`},
 	{`{"type":"string","pattern":"^(rock|pop)\\.\\w*$","minLength":8}`, `"rock.aaa"`},
 	{`{"type":"string","pattern":"^[^\\s']+$"}`, `"a"`},
+	{`{"type":"string","pattern":"(((((((((()*)*)*)*)*)*)*)*)*)*","minLength":1}`, `"text"`},
 	{`{"type":"string","format":"date-time"}`, `"2026-01-02T03:04:05Z"`},
 	{`{"type":"string","format":"date"}`, `"2026-01-02"`},
 	{`{"type":"string","format":"time"}`, `"03:04:05Z"`},

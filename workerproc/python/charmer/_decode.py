@@ -33,7 +33,7 @@ def _decode_any(text: str) -> Tuple[Any, bool]:
     if decode_quickly is not None:
         try:
             return decode_quickly(text), False
-        except Exception:
+        except Exception:  # json may take it, or says better why it does not
             pass
     try:
         return _decode(_strict, text), False

@@ -11,18 +11,18 @@ def encode_quickly(value: object) -> Optional[bytes]:
     """Encode a value as json does without spaces, if orjson can be trusted with it.
 
     Returns:
-        The text in UTF-8. None if orjson is not there, refuses the value, whose error json tells better, or has written NaN or
-        an infinity, which JSON has not, as null.
+        The text in UTF-8. None if orjson is not there or refuses the value, whose error json tells better. None also if there is
+        more in it than the plain values of JSON, such as a Fragment, which orjson writes as it is, or NaN, which it writes as null.
     """
     if _dumps is None:
         return None
     try:
         body = _dumps(value)
-        if type(value) is not str and b"null" in body and _not_finite(_marshal(value, _MARSHAL_VERSION)):
-            return None
-    except Exception:
-        return None
-    return body
+        if type(value) is str or not _not_finite(_marshal(value, _MARSHAL_VERSION)):
+            return body
+    except Exception:  # of orjson, or of marshal, which knows even fewer classes
+        pass
+    return None
 
 
 def _find_dumps() -> Optional[Callable[[object], bytes]]:
@@ -34,7 +34,8 @@ def _find_dumps() -> Optional[Callable[[object], bytes]]:
         options = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 
         def encode(value: object) -> bytes:
-            return dumps(value, None, options)  # type: ignore[no-any-return]
+            body: bytes = dumps(value, None, options)
+            return body
 
         sample = {"a": [1, -0.5, True, "ß\n\x7f\"\\", (2**63,)], "": {}}
         return encode if encode(sample) == '{"a":[1,-0.5,true,"ß\\n\x7f\\"\\\\",[9223372036854775808]],"":{}}'.encode() else None

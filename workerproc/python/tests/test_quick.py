@@ -132,6 +132,14 @@ class Quick(unittest.TestCase):
                     send(value)
                 self.assertEqual(refused.exception.type, type(wanted.exception).__name__)
 
+    @unittest.skipUnless(find_spec("orjson"), "orjson is not installed")
+    def test_what_orjson_alone_can_write_is_refused(self) -> None:
+        import orjson
+
+        with self.assertRaises(Refused) as refused:
+            send([orjson.Fragment(b"not json")])
+        self.assertEqual(refused.exception.type, "TypeError")
+
     def test_texts_at_the_edge_are_decoded_as_ever(self) -> None:
         infinite = float("inf")
         cases = {"1e400": (infinite, True), "[-1e400]": ([-infinite], True), "-0": (0, False), '{"a":1,"a":2}': ({"a": 2}, False), " [1 ] ": ([1], False)}

@@ -7,10 +7,13 @@ import os
 import signal
 import threading
 import unittest
-from typing import List
+from typing import List, Set
 
+from charmer._cancel import Cancelled
 from charmer._loader import App, find_app
 from charmer._output import LineBuffer
+from charmer._pool import CreditWait, ThreadScope
+from charmer._stream import Outlet
 from charmer._text import cut_end, cut_middle, text_limit
 from charmer._turns import Gate, Turns
 
@@ -131,6 +134,33 @@ class TakingTurns(unittest.TestCase):
             signal.signal(signal.SIGALRM, before)
         self.assertEqual(len(seen), 60_000 + len(rung))
         self.assertGreater(len(rung), 0)
+
+
+class WaitingForCredit(unittest.TestCase):
+    def test_a_cancel_is_raised_by_the_wait_also_if_the_thread_wakes_before_it_is_set(self) -> None:
+        asked: Set[int] = set()
+        began = threading.Event()
+        scope = ThreadScope(7, asked)
+
+        class Full(Outlet):
+            def __init__(self) -> None:
+                pass
+
+            def must_wait(self) -> bool:
+                began.set()
+                return 7 not in asked
+
+        outlet = Full()
+        wait = CreditWait(scope, outlet)
+        outcome: List[object] = []
+        thread = threading.Thread(target=lambda: outcome.extend(scope.run(lambda: wait(outlet), {})))
+        thread.start()
+        self.assertTrue(began.wait(60))
+        asked.add(7)
+        outlet.wake()
+        thread.join(60)
+        self.assertIsInstance(outcome[1], Cancelled)
+        self.assertTrue(scope.was_thrown())
 
 
 class Lines(unittest.TestCase):
