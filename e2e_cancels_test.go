@@ -17,8 +17,7 @@ counted = 0
 
 @contextlib.contextmanager
 def witness(dir):
-    """Say that the command waits, and what has ended it."""
-    come(dir, "there")
+    """Say what has ended the command."""
     try:
         yield
     except BaseException as exc:
@@ -30,40 +29,47 @@ def witness(dir):
 @command
 def loop(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         while True:
             pass
 
 @command
 def sleep(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         time.sleep(3600)
 
 @command
 async def async_sleep(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         await asyncio.sleep(3600)
 
 @command
 async def async_loop(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         while True:
             pass
 
 @command(concurrency=2)
 def loop_in_a_thread(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         while True:
             time.sleep(0.001)
 
 @command
 def generator(dir: str):
     with witness(dir):
+        come(dir, "there")
         time.sleep(3600)
         yield 1
 
 @command
 async def async_generator(dir: str):
     with witness(dir):
+        come(dir, "there")
         await asyncio.sleep(3600)
         yield 1
 
@@ -71,6 +77,7 @@ async def async_generator(dir: str):
 def read(dir: str) -> None:
     mine, other = socket.socketpair()
     with mine, other, witness(dir):
+        come(dir, "there")
         mine.recv(1)
 
 @command
@@ -78,6 +85,7 @@ def lock(dir: str) -> None:
     lock = threading.Lock()
     lock.acquire()
     with witness(dir):
+        come(dir, "there")
         lock.acquire()
 
 @command
@@ -87,6 +95,7 @@ def join(dir: str) -> None:
     thread.start()
     try:
         with witness(dir):
+            come(dir, "there")
             thread.join()
     finally:
         never.set()
@@ -94,11 +103,13 @@ def join(dir: str) -> None:
 @command
 def program(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         subprocess.run(["sleep", "3600"])
 
 @command
 def except_exception(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         while True:
             try:
                 time.sleep(0.001)
@@ -140,6 +151,7 @@ def answer_all_the_same(dir: str) -> str:
 @command
 def shielded(dir: str) -> None:
     with witness(dir):
+        come(dir, "there")
         with charmer.shield():
             while not charmer.current().cancelled:
                 time.sleep(0.001)

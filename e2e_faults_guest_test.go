@@ -234,7 +234,7 @@ func TestAStoppedIdleWorkerIsFoundByTheNextCall(t *testing.T) {
 	s := serve(t, guests, "--workers=1")
 	s.full(1)
 	pid := s.pidsOfWorkers()[0]
-	s.kill(int(pid), syscall.SIGSTOP)
+	s.stopProcess(pid)
 	a := s.execute("ping", `{"n":1}`, within(1500))
 	a.wantProblem(t, http.StatusGatewayTimeout, "execution_timeout", false) // it is still in the pipe
 	s.gone(pid)

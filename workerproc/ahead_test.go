@@ -1,7 +1,6 @@
 package workerproc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -179,7 +178,7 @@ func TestWhatIsWithdrawnHasNotBegun(t *testing.T) {
 func TestTheCallWhoseTurnItIsIsNotWithdrawn(t *testing.T) {
 	l := newLine(t, unchanged)
 	l.prepare()
-	l.stop()
+	stopWorker(l.t, l.Worker)
 	l.open()
 	calls := l.send(context.Background(), 0, 1, 2)
 	l.Withdraw()
@@ -189,28 +188,11 @@ func TestTheCallWhoseTurnItIsIsNotWithdrawn(t *testing.T) {
 		}
 	}
 	more := l.send(context.Background(), 3)
-	l.signal(syscall.SIGCONT)
+	signalWorker(l.t, l.Worker, syscall.SIGCONT)
 	if err := errors.Join(receive(t, calls[0], "the first answer"), receive(t, more[0], "the last")); err != nil {
 		t.Error(err)
 	}
 	l.wantBegun("[9,0,3]")
-}
-
-// stop has the worker stand still.
-func (l *line) stop() {
-	l.t.Helper()
-	l.signal(syscall.SIGSTOP)
-	l.await("the worker stands still", func() bool {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.PID()))
-		return err == nil && bytes.Contains(stat, []byte(") T "))
-	})
-}
-
-func (l *line) signal(sig syscall.Signal) {
-	l.t.Helper()
-	if err := syscall.Kill(l.PID(), sig); err != nil {
-		l.t.Fatal(err)
-	}
 }
 
 func TestACallInLineIsEndedWithoutTheOthers(t *testing.T) {
@@ -256,7 +238,7 @@ func TestADeathTellsWhichCallsHadBegun(t *testing.T) {
 			l := newLine(t, unchanged)
 			if !read {
 				l.prepare()
-				l.stop()
+				stopWorker(l.t, l.Worker)
 			}
 			calls := l.send(context.Background(), 0, 1, 2)
 			if read {

@@ -36,7 +36,7 @@ func TestAPipeThatHoldsNoWholeFramesEndsItsWorker(t *testing.T) {
 func TestNoPacketStandsBehindALargeFrame(t *testing.T) {
 	l := newLine(t, unchanged)
 	l.prepare()
-	l.stop()
+	stopWorker(l.t, l.Worker)
 	first := l.send(context.Background(), 1)
 	large := l.ahead(2)
 	large.RequestID = string(slices.Repeat([]byte("x"), 2*maxPacket))
@@ -52,7 +52,7 @@ func TestNoPacketStandsBehindALargeFrame(t *testing.T) {
 			t.Errorf("call %.4s is a packet: %t", open.request.RequestID, open.packet)
 		}
 	}
-	l.signal(syscall.SIGCONT)
+	signalWorker(l.t, l.Worker, syscall.SIGCONT)
 	if err := errors.Join(receive(t, first[0], "the first answer"), receive(t, answered, "the large one's"), receive(t, last[0], "the last")); err != nil {
 		t.Error(err)
 	}

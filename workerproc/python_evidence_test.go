@@ -105,9 +105,7 @@ func TestSpawnPutsTheRuntimeBackThatSomebodyHasRemoved(t *testing.T) {
 
 func TestTimeoutOfACallThatWasNeverReadHasNotStarted(t *testing.T) {
 	w, _ := spawnPython(t)
-	if err := syscall.Kill(w.PID(), syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	stopWorker(t, w)
 	c := call("echo", fmt.Sprintf(`{"text":%q}`, strings.Repeat("x", 512<<10)))
 	c.Deadline = time.Now().Add(300 * time.Millisecond)
 	_, err := w.Call(context.Background(), c)

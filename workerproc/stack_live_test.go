@@ -1,7 +1,9 @@
 package workerproc
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -160,7 +162,7 @@ func TestWorkerWithoutStacksIsLeftAlone(t *testing.T) {
 
 func TestStackOfAStoppedProcessIsAskedForOnce(t *testing.T) {
 	w, _ := spawnPython(t)
-	signalWorker(t, w, syscall.SIGSTOP)
+	stopWorker(t, w)
 	for range 3 {
 		if dump := w.Stack(); dump != "" {
 			t.Errorf("a process that is stopped said %q", dump)
@@ -189,11 +191,21 @@ func TestStackOfAPythonThatEndsDoesNotEndItDifferently(t *testing.T) {
 	receive(t, asked, "the end of the asking")
 }
 
-func signalWorker(t *testing.T, w *Worker, sig syscall.Signal) {
+func signalWorker(t testing.TB, w *Worker, sig syscall.Signal) {
 	t.Helper()
 	if err := syscall.Kill(w.PID(), sig); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// stopWorker has a worker stand still.
+func stopWorker(t testing.TB, w *Worker) {
+	t.Helper()
+	signalWorker(t, w, syscall.SIGSTOP)
+	eventually(t, "the worker stands still", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.PID()))
+		return err == nil && bytes.Contains(stat, []byte(") T "))
+	})
 }
 
 func closed(c <-chan struct{}) bool {

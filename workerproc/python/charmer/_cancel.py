@@ -90,9 +90,10 @@ class MainScope(Scope):
         self.waiting = False
 
     def throw(self, frame: Optional[FrameType]) -> Optional[Type[Cancelled]]:
-        if self.shields or not self.armed or self.armed not in self._asked:
+        armed = self.armed  # once: another signal may come in between
+        if self.shields or not armed or armed not in self._asked:
             return None
-        self.thrown, self.armed = self.armed, 0
+        self.thrown, self.armed = armed, 0
         return Cancelled
 
     def was_thrown(self) -> bool:

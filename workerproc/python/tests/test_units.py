@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import os
 import signal
+import sys
 import threading
+import traceback
 import unittest
-from typing import List, Set
+from types import FrameType
+from typing import Callable, List, Optional, Set
 
-from charmer._cancel import Cancelled
+from charmer._calls import Calls
+from charmer._cancel import Cancelled, MainScope
 from charmer._loader import App, find_app
 from charmer._output import LineBuffer
 from charmer._pool import CreditWait, ThreadScope
@@ -161,6 +166,87 @@ class WaitingForCredit(unittest.TestCase):
         thread.join(60)
         self.assertIsInstance(outcome[1], Cancelled)
         self.assertTrue(scope.was_thrown())
+
+
+class CancellingAThread(unittest.TestCase):
+    def test_a_function_can_be_traced_after_it(self) -> None:
+        asked: Set[int] = set()
+        began = threading.Event()
+        scope = ThreadScope(7, asked)
+
+        def work() -> None:
+            began.set()
+            while True:
+                pass
+
+        outcome: List[object] = []
+        thread = threading.Thread(target=lambda: outcome.extend(scope.run(work, {})))
+        thread.start()
+        self.assertTrue(began.wait(60))
+        asked.add(7)
+        scope.throw(None)
+        thread.join(60)
+        self.assertIsInstance(outcome[1], Cancelled)
+
+        faulthandler.dump_traceback_later(60, exit=True)  # where no exception comes out any more
+        before = sys.gettrace()
+        sys.settrace(lambda *_: None)
+        self.assertTrue(scope.was_thrown())
+        sys.settrace(before)
+        faulthandler.cancel_dump_traceback_later()
+
+
+class CancellingByASignal(unittest.TestCase):
+    def setUp(self) -> None:
+        self.calls = Calls()
+        self.calls.asked.add(7)
+
+    def loop(self, handler: Callable[[int, Optional[FrameType]], None]) -> None:
+        """Have handler interrupt a loop of a call, and expect it to end by a cancel that shows where it was."""
+        scope = self.calls.main
+        before = signal.signal(signal.SIGUSR1, handler)
+        timer = threading.Timer(0.05, signal.pthread_kill, (threading.get_ident(), signal.SIGUSR1))
+        timer.start()
+        scope.call_id = scope.armed = 7
+        raised: Optional[Cancelled] = None
+        try:
+            try:
+                while True:
+                    pass
+            except TimeoutError:
+                while True:
+                    pass
+        except Cancelled as exc:
+            raised = exc
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+        assert raised is not None
+        self.assertTrue(scope.was_thrown())
+        self.assertEqual(traceback.extract_tb(raised.__traceback__)[0].name, "loop")
+        self.assertIsNone(sys.gettrace())
+
+    def test_it_is_raised_once_also_if_another_signal_interrupts_the_handler(self) -> None:
+        interrupted: List[Optional[FrameType]] = []
+
+        class Asked(Set[int]):
+            def __contains__(_, call_id: object) -> bool:
+                while interrupted:
+                    self.calls.consider(interrupted.pop())
+                return True
+
+        def handler(_: int, frame: Optional[FrameType]) -> None:
+            interrupted.append(frame)
+            self.calls.consider(frame)
+
+        self.calls.main = MainScope(Asked())
+        self.loop(handler)
+
+    def test_what_a_handler_of_the_app_raises_meanwhile_does_not_hide_where_it_was(self) -> None:
+        def handler(_: int, frame: Optional[FrameType]) -> None:
+            self.calls.consider(frame)
+            raise TimeoutError
+
+        self.loop(handler)
 
 
 class Lines(unittest.TestCase):
