@@ -33,16 +33,19 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 // leaving or when the body of the request has not come, and gives up on a client that does not read.
 type replyWriter struct {
 	http.ResponseWriter
-	conn   *http.ResponseController
-	server *Server
-	body   *timedBody // of an HTTP/1 request, or nil
-	status int
+	conn     *http.ResponseController
+	server   *Server
+	body     *timedBody // of an HTTP/1 request, or nil
+	status   int
+	extended time.Time // when the write deadline was set
 }
 
-// A reply is written in pieces of at most writePiece bytes, each of which the client must take within writeTime.
+// A reply is written in pieces of at most writePiece bytes, each of which the client must take within writeTime, give or
+// take writeSlack.
 const (
 	writePiece = 1 << 20
 	writeTime  = 30 * time.Second
+	writeSlack = time.Second
 )
 
 func (w *replyWriter) WriteHeader(status int) {
@@ -74,7 +77,12 @@ func (w *replyWriter) Write(b []byte) (int, error) {
 }
 
 // extendDeadline ignores the error: a connection without deadlines, in tests, needs none.
-func (w *replyWriter) extendDeadline() { _ = w.conn.SetWriteDeadline(time.Now().Add(writeTime)) }
+func (w *replyWriter) extendDeadline() {
+	if now := time.Now(); now.Sub(w.extended) > writeSlack {
+		w.extended = now
+		_ = w.conn.SetWriteDeadline(now.Add(writeTime))
+	}
+}
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *replyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
