@@ -33,19 +33,16 @@ func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKe
 // leaving or when the body of the request has not come, and gives up on a client that does not read.
 type replyWriter struct {
 	http.ResponseWriter
-	conn     *http.ResponseController
-	server   *Server
-	body     *timedBody // of an HTTP/1 request, or nil
-	status   int
-	extended time.Time // when the write deadline was set
+	conn   *http.ResponseController
+	server *Server
+	body   *timedBody // of an HTTP/1 request, or nil
+	status int
 }
 
-// A reply is written in pieces of at most writePiece bytes, each of which the client must take within writeTime, give or
-// take writeSlack.
+// A reply is written in pieces of at most writePiece bytes, each of which the client must take within writeTime.
 const (
 	writePiece = 1 << 20
 	writeTime  = 30 * time.Second
-	writeSlack = time.Second
 )
 
 func (w *replyWriter) WriteHeader(status int) {
@@ -77,12 +74,7 @@ func (w *replyWriter) Write(b []byte) (int, error) {
 }
 
 // extendDeadline ignores the error: a connection without deadlines, in tests, needs none.
-func (w *replyWriter) extendDeadline() {
-	if now := time.Now(); now.Sub(w.extended) > writeSlack {
-		w.extended = now
-		_ = w.conn.SetWriteDeadline(now.Add(writeTime))
-	}
-}
+func (w *replyWriter) extendDeadline() { _ = w.conn.SetWriteDeadline(time.Now().Add(writeTime)) }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *replyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
