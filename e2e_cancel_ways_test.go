@@ -23,11 +23,10 @@ func (s *instance) said(dir, name string) string {
 	return string(text)
 }
 
-// wantRaised checks what a command says that was raised in it. In a task that has not come to its first await yet, it is
-// charmer.Cancelled.
+// wantRaised checks what a command says that was raised in it.
 func (s *instance) wantRaised(dir, want string) {
 	s.t.Helper()
-	if got := s.said(dir, "ended"); got != want && (got != "charmer.Cancelled" || want != "asyncio.exceptions.CancelledError") {
+	if got := s.said(dir, "ended"); got != want {
 		s.t.Errorf("%s was raised, want %s", got, want)
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // cancelling is an app whose commands wait in all ways there are, say what was raised in them, and pass it on.
 const cancelling = meeting + `
-import asyncio, contextlib, ctypes, socket, subprocess, threading
+import asyncio, contextlib, contextvars, ctypes, socket, subprocess, threading
 import charmer
 
 counted = 0
@@ -25,6 +25,10 @@ def witness(dir):
             f.write(f"{type(exc).__module__}.{type(exc).__qualname__}")
         os.rename(os.path.join(dir, "ended.new"), os.path.join(dir, "ended"))
         raise
+
+def come_once_waiting(dir):
+    """Say that the command is there once its task waits, outside of the call."""
+    asyncio.get_running_loop().call_soon(come, dir, "there", context=contextvars.Context())
 
 @command
 def loop(dir: str) -> None:
@@ -42,7 +46,7 @@ def sleep(dir: str) -> None:
 @command
 async def async_sleep(dir: str) -> None:
     with witness(dir):
-        come(dir, "there")
+        come_once_waiting(dir)
         await asyncio.sleep(3600)
 
 @command
@@ -69,7 +73,7 @@ def generator(dir: str):
 @command
 async def async_generator(dir: str):
     with witness(dir):
-        come(dir, "there")
+        come_once_waiting(dir)
         await asyncio.sleep(3600)
         yield 1
 
