@@ -10,7 +10,7 @@ import (
 
 // soak is S12: a long time under a load in which everything happens that may leave something behind.
 func soak() *scenario {
-	quantities := []string{"memory of all processes, MB", "heap of the service, MB", "goroutines", "descriptors of the service", "processes"}
+	quantities := []string{"memory of the service, MB", "memory of its Python processes, MB", "heap of the service, MB", "goroutines", "descriptors of the service", "processes"}
 	s := &scenario{id: "S12", title: "soak", once: true, cases: quantities,
 		about: "Two workers, under echoes, sessions that open and end, streams (some left in the middle), exceptions, calls that run out of time, clients that leave, and a kill -9 every " +
 			"other second. Each quantity is measured every second. Its slope is that of a line through the means of 20 equal parts of the time, without the first fifth: means, because what follows a sample " +

@@ -15,7 +15,7 @@ import (
 // vitals is what a charmer has at one moment, in the order of the cases of S12.
 type vitals struct {
 	at     time.Duration // since the first sample
-	values [5]float64
+	values [6]float64
 }
 
 // vitals measures a charmer.
@@ -47,7 +47,16 @@ func (s *server) vitals() (vitals, error) {
 	if err != nil {
 		return vitals{}, err
 	}
-	return vitals{values: [5]float64{float64(proc.MemoryOf(pid).PSS) / 1e6, heap / 1e6, goroutines, float64(len(descriptors)), float64(len(proc.Tree(pid)))}}, nil
+	processes := proc.Tree(pid)
+	var service, others float64
+	for _, p := range processes {
+		if memory := float64(p.Memory().PSS) / 1e6; p.PID == pid {
+			service = memory
+		} else {
+			others += memory
+		}
+	}
+	return vitals{values: [6]float64{service, others, heap / 1e6, goroutines, float64(len(descriptors)), float64(len(processes))}}, nil
 }
 
 // watch measures every second until ctx ends.

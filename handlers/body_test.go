@@ -75,30 +75,66 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error   { close(l.ended); return nil }
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
+// inMemory serves one connection, in virtual time, and returns the client's end.
+func inMemory(t *testing.T, h http.Handler) net.Conn {
+	t.Helper()
+	l := &pipeListener{conns: make(chan net.Conn, 1), ended: make(chan struct{})}
+	server := &http.Server{Handler: h}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	t.Cleanup(func() {
+		_ = ours.Close()
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+		<-done
+	})
+	return ours
+}
+
 func TestABodyThatStallsIsGivenUpInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newTestServer(t, io.Discard)
-		l := &pipeListener{conns: make(chan net.Conn, 1), ended: make(chan struct{})}
-		server := &http.Server{Handler: s}
-		done := make(chan error, 1)
-		go func() { done <- server.Serve(l) }()
-		ours, theirs := net.Pipe()
-		l.conns <- theirs
+		conn := inMemory(t, newTestServer(t, io.Discard))
 		begun := time.Now()
-		if _, err := fmt.Fprintf(ours, "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"); err != nil {
+		if _, err := fmt.Fprintf(conn, "POST /execute HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n{"); err != nil {
 			t.Fatal(err)
 		}
-		r, err := http.ReadResponse(bufio.NewReader(ours), nil)
+		r, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(begun); r.StatusCode != http.StatusBadRequest || !r.Close || took != bodyTime {
 			t.Errorf("%d after %s, connection closed: %v", r.StatusCode, took, r.Close)
 		}
-		_ = ours.Close()
-		if err := server.Close(); err != nil {
-			t.Fatal(err)
-		}
-		<-done
 	})
+}
+
+func TestAClientThatTakesNoReplyIsGivenUpInTime(t *testing.T) {
+	for name, handle := range map[string]func(http.ResponseWriter){
+		"with a body":    func(w http.ResponseWriter) { send(w, http.StatusOK, jsonMediaType, []byte("{}")) },
+		"without a body": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNoContent) },
+		"of which the head goes first": func(w http.ResponseWriter) {
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush() // fails, as it should
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newTestServer(t, io.Discard)
+				conn := inMemory(t, s.observe(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { handle(w) })))
+				if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+					t.Fatal(err)
+				}
+				if err := conn.SetReadDeadline(time.Now().Add(writeTime + 2*time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(writeTime + time.Second)
+				if reply, err := io.ReadAll(conn); len(reply) > 0 || err != nil {
+					t.Errorf("after %s there is still %q, %v", writeTime, reply, err)
+				}
+			})
+		})
+	}
 }

@@ -7,15 +7,12 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"charmer/api"
 	"charmer/poolsvc"
 )
 
 // Execute answers POST /execute.
 func (s *Server) Execute(w http.ResponseWriter, r *http.Request, params api.ExecuteParams) error {
-	began := time.Now()
 	req, err := bind[api.ExecuteRequest](s.bind, r)
 	if err != nil {
 		return err
@@ -38,11 +35,7 @@ func (s *Server) Execute(w http.ResponseWriter, r *http.Request, params api.Exec
 	if err != nil || streamed {
 		return err
 	}
-	rest, err := executeResponse(x.requestID, result, time.Since(began))
-	if err != nil {
-		return err
-	}
-	send(w, http.StatusOK, jsonMediaType, []byte(`{"result":`), result.Result, rest)
+	sendResult(w, executeRest{x.requestID, workerRef(result.Worker), sessionRef(result.Session), timing(result, time.Since(x.began))}, result.Result)
 	return nil
 }
 
@@ -77,9 +70,9 @@ func notShared(r *http.Request, call poolsvc.Request, err error) error {
 
 // executeStream answers a call with its items as they come.
 func (s *Server) executeStream(w http.ResponseWriter, r *http.Request, call poolsvc.Request, format string) error {
-	began := time.Now()
+	x := exchangeOf(r)
 	out := newStream(w, format, call.RequestID)
-	out.tells = exchangeOf(r).bare
+	out.tells = x.bare
 	defer out.close()
 	feed := poolsvc.NewFeed()
 	defer feed.End()
@@ -95,7 +88,7 @@ func (s *Server) executeStream(w http.ResponseWriter, r *http.Request, call pool
 	feed.End()
 	<-written
 	if err == nil {
-		err := out.end(timing(result, time.Since(began)))
+		err := out.end(timing(result, time.Since(x.began)))
 		if err != nil {
 			panic(http.ErrAbortHandler) // the stream is cut
 		}
@@ -105,7 +98,7 @@ func (s *Server) executeStream(w http.ResponseWriter, r *http.Request, call pool
 	if !begun {
 		return err
 	}
-	exchangeOf(r).err = err
+	x.err = err
 	if writeErr != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -122,27 +115,6 @@ func traceparent(r *http.Request) string {
 		return value
 	}
 	return ""
-}
-
-// executeRest is api.ExecuteReply without the result, which goes in front as the bytes that Python wrote.
-type executeRest struct {
-	RequestID string          `json:"request_id"`
-	Worker    api.WorkerRef   `json:"worker"`
-	Session   *api.SessionRef `json:"session,omitempty"`
-	Timing    api.Timing      `json:"timing"`
-}
-
-// executeResponse returns what follows the result.
-func executeResponse(requestID string, result poolsvc.Result, total time.Duration) ([]byte, error) {
-	rest, err := json.Marshal(executeRest{
-		RequestID: requestID, Worker: workerRef(result.Worker), Session: sessionRef(result.Session),
-		Timing: timing(result, total),
-	})
-	if err != nil {
-		return nil, err
-	}
-	rest[0] = ',' // what follows the result
-	return rest, nil
 }
 
 func timing(result poolsvc.Result, total time.Duration) api.Timing {

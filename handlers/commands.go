@@ -29,7 +29,6 @@ func (s *Server) GetCommand(w http.ResponseWriter, _ *http.Request, name api.Com
 
 // CallCommand answers POST /commands/{command}: the body is the arguments, the reply the result.
 func (s *Server) CallCommand(w http.ResponseWriter, r *http.Request, name api.CommandName, params api.CallCommandParams) error {
-	began := time.Now()
 	x := exchangeOf(r)
 	x.bare = true
 	args, err := bindArgs(s.bind, r)
@@ -53,7 +52,7 @@ func (s *Server) CallCommand(w http.ResponseWriter, r *http.Request, name api.Co
 	}
 	header := w.Header()
 	tellWorker(header, result.Worker, result.Session)
-	t := timing(result, time.Since(began))
+	t := timing(result, time.Since(x.began))
 	header.Set("Server-Timing", fmt.Sprintf("queue;dur=%g, run;dur=%g, total;dur=%g", t.QueueMs, t.RunMs, t.TotalMs))
 	send(w, http.StatusOK, jsonMediaType, result.Result)
 	return nil

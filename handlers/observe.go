@@ -7,11 +7,19 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"sync"
 	"time"
+
+	"github.com/go-chi/chi/v5"
 )
 
-// exchange is what one request and its reply have beside their HTTP parts. It travels in the request's context.
+// exchange is what one request and its reply have beside their HTTP parts. It is the request's context, and brings the routing
+// context of chi, so that the request has to be copied for a context only once.
 type exchange struct {
+	context.Context
+	routing *chi.Context
+
+	began     time.Time
 	requestID string
 	err       error // what the reply is a problem about, or nil
 	bare      bool  // the body is the arguments alone
@@ -23,6 +31,18 @@ func (x *exchange) argsAt() string {
 		return ""
 	}
 	return "/args"
+}
+
+// Value implements context.Context.
+func (x *exchange) Value(key any) any {
+	switch key {
+	case exchangeKey{}:
+		return x
+	case chi.RouteCtxKey:
+		return x.routing
+	default:
+		return x.Context.Value(key)
+	}
 }
 
 type exchangeKey struct{}
@@ -37,6 +57,7 @@ type replyWriter struct {
 	server *Server
 	body   *timedBody // of an HTTP/1 request, or nil
 	status int
+	wrote  bool // some of the reply's body
 }
 
 // A reply is written in pieces of at most writePiece bytes, each of which the client must take within writeTime.
@@ -49,7 +70,6 @@ func (w *replyWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 		w.server.writing.Add(1)
-		w.extendDeadline() // of replies without a body, in case the last reply on this connection set one
 	}
 	// net/http would wait for the rest of a body before it sends the reply, unless the connection ends with it.
 	if w.server.pool.Leaving() || (w.body != nil && !w.body.ended) {
@@ -66,10 +86,31 @@ func (w *replyWriter) Write(b []byte) (int, error) {
 	for {
 		piece := b[written:min(len(b), written+writePiece)]
 		w.extendDeadline()
+		w.wrote = true
 		n, err := w.ResponseWriter.Write(piece)
 		if written += n; err != nil || written == len(b) {
 			return written, err
 		}
+	}
+}
+
+// FlushError is what http.ResponseController calls.
+func (w *replyWriter) FlushError() error {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.extendDeadline()
+	return w.conn.Flush()
+}
+
+// end is called when the handler has ended. net/http sends then what it holds back, which was written just now; of a reply without
+// a body that is all, and has no deadline yet.
+func (w *replyWriter) end() {
+	if w.status != 0 {
+		w.server.writing.Add(-1)
+	}
+	if !w.wrote {
+		w.extendDeadline()
 	}
 }
 
@@ -79,22 +120,24 @@ func (w *replyWriter) extendDeadline() { _ = w.conn.SetWriteDeadline(time.Now().
 // Unwrap lets http.ResponseController reach the connection.
 func (w *replyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// routings keeps contexts of chi for reuse, as chi does.
+var routings = sync.Pool{New: func() any { return chi.NewRouteContext() }}
+
+// Values of headers of all replies. Nobody writes into them: http.Header replaces or appends.
+var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
+
 // observe gives each request its id, turns a panic into an `internal` problem, and logs the reply.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
-		began := time.Now()
-		x := &exchange{requestID: requestID(r)}
-		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+		x := &exchange{Context: r.Context(), began: time.Now(), requestID: requestID(r), routing: routings.Get().(*chi.Context)}
+		x.routing.Reset()
+		x.routing.Routes = s.routing
+		r = r.WithContext(x)
 		w := &replyWriter{ResponseWriter: plain, conn: http.NewResponseController(plain), server: s}
 		header := w.Header()
 		header["X-Request-Id"] = []string{x.requestID}
-		header["Cache-Control"] = []string{"no-store"}
-		header["X-Content-Type-Options"] = []string{"nosniff"}
-		defer func() { // last, and also after a reply that was cut
-			if w.status != 0 {
-				s.writing.Add(-1)
-			}
-		}()
+		header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
+		defer w.end() // last, and also after a reply that was cut
 		defer func() {
 			if cause := recover(); cause != nil {
 				if cause == http.ErrAbortHandler {
@@ -105,12 +148,13 @@ func (s *Server) observe(next http.Handler) http.Handler {
 					s.fail(w, r, fmt.Errorf("panic: %v", cause))
 				}
 			}
-			s.logReply(r, x, w.status, time.Since(began))
+			s.logReply(r, x, w.status, time.Since(x.began))
 		}()
 		if body := limitBodyTime(w.conn, r); r.ProtoMajor == 1 {
 			w.body = body
 		}
 		next.ServeHTTP(w, r)
+		routings.Put(x.routing)
 	})
 }
 

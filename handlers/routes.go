@@ -12,13 +12,10 @@ import (
 // docsFiles is the one route that is no operation of openapi.yaml: what the page at /docs loads.
 const docsFiles = "/docs/*"
 
-// routes builds the handler: middleware from the outside in, then the operations of openapi.yaml, and beside them only docsFiles.
-func (s *Server) routes() http.Handler {
+// routes builds the routes: the operations of openapi.yaml, and beside them only docsFiles.
+func (s *Server) routes() chi.Router {
 	r := chi.NewRouter()
-	r.Use(
-		s.observe,          // request id in and out, access log, panics
-		middleware.GetHead, // HEAD as GET
-	)
+	r.Use(middleware.GetHead) // HEAD as GET
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) { s.fail(w, r, errNotFound) })
 	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) { s.methodNotAllowed(w, req, r) })
 	api.Routes{Handler: s, CheckParam: s.bind.checkParam, Fail: s.fail}.Register(r)

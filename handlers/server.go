@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/goccy/go-yaml"
@@ -38,6 +39,7 @@ type Server struct {
 	documents documents
 	docs      *docs
 	landing   *landing
+	routing   chi.Router
 	handler   http.Handler
 	writing   atomic.Int64 // replies that have begun and are not written yet
 
@@ -72,7 +74,8 @@ func New(cfg Config) (*Server, error) {
 		metrics: promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 	}
 	s.mcpWhole, s.mcpEvents = s.newMCP()
-	s.handler = s.routes()
+	s.routing = s.routes()
+	s.handler = s.observe(s.routing) // request id in and out, access log, panics
 	return s, nil
 }
 

@@ -210,8 +210,9 @@ func (p *Pool) neverBegan(queued time.Duration) error {
 
 // callInTime is call, unless the request's time is up.
 func (p *Pool) callInTime(ctx context.Context, h held, req Request, x *execution) (Result, error) {
-	queued := time.Since(x.since)
-	if !time.Now().Before(x.deadline) {
+	now := time.Now()
+	queued := now.Sub(x.since)
+	if !now.Before(x.deadline) {
 		return Result{}, p.tooLate(h, queued)
 	}
 	result, err := p.call(ctx, h, req, x)
@@ -227,7 +228,6 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 	if h.session != nil {
 		call.SessionID, call.SessionState = h.session.ID, h.session.State
 	}
-	began := time.Now()
 	p.mu.Lock()
 	if m.state == StateStopping { // Close came first, and the hook of a session's end may run
 		p.mu.Unlock()
@@ -244,9 +244,9 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 
 	reply, err := worker.Call(ctx, call)
 
-	run := time.Since(began) - reply.Waited
+	ended := time.Now()
 	p.mu.Lock()
-	p.ranLocked(m, x)
+	p.ranLocked(m, x, ended)
 	if err == workerproc.ErrWithdrawn {
 		x.m, x.began = nil, time.Time{}
 		p.mu.Unlock()
@@ -254,7 +254,8 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 	}
 	m.answers++
 	m.stuck = false
-	p.accountLocked(m, x, run, err)
+	run := ended.Sub(x.began) - reply.Waited
+	p.accountLocked(m, x, run, ended, err)
 	p.mu.Unlock()
 	p.giveBack(h)
 	var timeout *workerproc.TimeoutError
@@ -274,13 +275,13 @@ func (p *Pool) progress(x *execution, said workerproc.Progress) {
 	x.progress = said
 }
 
-// accountLocked counts a call that has its answer.
-func (p *Pool) accountLocked(m *member, x *execution, run time.Duration, err error) {
+// accountLocked counts a call that has its answer, now.
+func (p *Pool) accountLocked(m *member, x *execution, run time.Duration, now time.Time, err error) {
 	p.counts.execution(outcome(err), run)
 	if err == nil || answered(err) {
 		m.calls++
 		p.paceLocked(m, x.command, run)
-		p.wearLocked(m, time.Now())
+		p.wearLocked(m, now)
 		if m.session != nil {
 			m.session.calls++
 		}

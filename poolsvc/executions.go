@@ -203,15 +203,15 @@ func (p *Pool) runsLocked(m *member, x *execution) {
 	m.running = append(m.running, x)
 }
 
-// ranLocked ends x in the books of m, if it is there.
-func (p *Pool) ranLocked(m *member, x *execution) {
+// ranLocked ends x, now, in the books of m, if it is there.
+func (p *Pool) ranLocked(m *member, x *execution, now time.Time) {
 	i := slices.Index(m.running, x)
 	if i < 0 {
 		return
 	}
 	m.running = slices.Delete(m.running, i, i+1)
 	if len(m.running) == 0 {
-		p.counts.busy += time.Since(m.busySince)
+		p.counts.busy += now.Sub(m.busySince)
 	}
 }
 

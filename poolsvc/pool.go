@@ -103,7 +103,6 @@ func New(cfg Config) *Pool {
 // acquire takes a worker of the pool for the caller, waiting at most limit for one. The error is a *RefusedError or
 // ErrClientGone. The caller gives the worker back with release. A call says what command it is for; a lease does not know.
 func (p *Pool) acquire(ctx context.Context, asked want, limit time.Duration) (grant, error) {
-	began := time.Now()
 	p.mu.Lock()
 	if err := p.admitLocked(); err != nil {
 		p.counts.checkout(err, 0)
@@ -126,9 +125,10 @@ func (p *Pool) acquire(ctx context.Context, asked want, limit time.Duration) (gr
 	p.mu.Unlock()
 
 	g, err := p.await(ctx, w, limit)
-	waited := time.Since(began)
+	waited := time.Since(w.since)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.queue.reuse(w)
 	if err != nil {
 		err = p.explainLocked(err, waited)
 		p.leaveLocked()

@@ -13,6 +13,7 @@ type waiter struct {
 	ctx     context.Context
 	since   time.Time
 	granted chan grant
+	timer   *time.Timer // ends the wait; made by await
 	queue   *queue
 	place   *list.Element // nil when it is off the queue
 }
@@ -36,13 +37,14 @@ type grant struct {
 // queue is a first-in, first-out line of waiters. Pool.mu guards it.
 type queue struct {
 	waiters list.List
-	leases  int // waiters that want to hold the worker
+	leases  int       // waiters that want to hold the worker
+	unused  []*waiter // whose wait is over, to be used again
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
 
 func (q *queue) push(ctx context.Context, asked want) *waiter {
-	w := &waiter{want: asked, ctx: ctx, since: time.Now(), granted: make(chan grant, 1), queue: q}
+	w := q.newWaiter(ctx, asked, time.Now())
 	w.place = q.waiters.PushBack(w)
 	if w.lease {
 		q.leases++
@@ -52,7 +54,7 @@ func (q *queue) push(ctx context.Context, asked want) *waiter {
 
 // pushSince is push for somebody who waits again, for a call: in front of those who have come since.
 func (q *queue) pushSince(ctx context.Context, asked want, since time.Time) *waiter {
-	w := &waiter{want: asked, ctx: ctx, since: since, granted: make(chan grant, 1), queue: q}
+	w := q.newWaiter(ctx, asked, since)
 	later := q.waiters.Front()
 	for later != nil && later.Value.(*waiter).since.Before(since) {
 		later = later.Next()
@@ -63,6 +65,21 @@ func (q *queue) pushSince(ctx context.Context, asked want, since time.Time) *wai
 		w.place = q.waiters.InsertBefore(w, later)
 	}
 	return w
+}
+
+func (q *queue) newWaiter(ctx context.Context, asked want, since time.Time) *waiter {
+	w := &waiter{granted: make(chan grant, 1), queue: q}
+	if n := len(q.unused); n > 0 {
+		w, q.unused = q.unused[n-1], q.unused[:n-1]
+	}
+	w.want, w.ctx, w.since = asked, ctx, since
+	return w
+}
+
+// reuse keeps a waiter whose await has returned.
+func (q *queue) reuse(w *waiter) {
+	w.ctx = nil
+	q.unused = append(q.unused, w)
 }
 
 // remove takes w off the queue, or returns false if it has been settled.
@@ -157,13 +174,17 @@ func (q *queue) late(at time.Time, leases int) int {
 
 // await waits for the grant of w, at most limit. A grant that crosses the end of the wait is passed on.
 func (p *Pool) await(ctx context.Context, w *waiter, limit time.Duration) (grant, error) {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
+	if w.timer == nil {
+		w.timer = time.NewTimer(limit)
+	} else {
+		w.timer.Reset(limit)
+	}
+	defer w.timer.Stop()
 	var cause error
 	select {
 	case g := <-w.granted:
 		return g, g.err
-	case <-timer.C:
+	case <-w.timer.C:
 		cause = ErrCheckoutTimeout
 	case <-ctx.Done():
 		cause = whyEnded(ctx)

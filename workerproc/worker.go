@@ -162,7 +162,7 @@ func (w *Worker) Call(ctx context.Context, c *Call) (Reply, error) {
 		return Reply{}, &CrashError{Exit: w.exit}
 	}
 	// These also free this goroutine from a pipe that nobody reads. They end with the call.
-	timer := time.AfterFunc(time.Until(c.Deadline), func() { w.end(open, errDeadline) })
+	timer := time.AfterFunc(c.Deadline.Sub(open.sent), func() { w.end(open, errDeadline) })
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, func() { w.end(open, context.Cause(ctx)) })()
 	if c.Shared {

@@ -99,22 +99,28 @@ type Memory struct {
 func MemoryOf(root int) Memory {
 	var sum Memory
 	for _, p := range Tree(root) {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID))
-		if err != nil {
-			continue // it has ended
-		}
-		for line := range strings.Lines(string(text)) {
-			name, rest, _ := strings.Cut(line, ":")
-			kilobytes, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			switch name {
-			case "Pss":
-				sum.PSS += kilobytes << 10
-			case "Private_Clean", "Private_Dirty":
-				sum.Private += kilobytes << 10
-			}
-		}
+		m := p.Memory()
+		sum.PSS += m.PSS
+		sum.Private += m.Private
 	}
 	return sum
+}
+
+// Memory measures one process; one that has ended has none.
+func (p Process) Memory() Memory {
+	var m Memory
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID)) // fails if it has ended
+	for line := range strings.Lines(string(text)) {
+		name, rest, _ := strings.Cut(line, ":")
+		kilobytes, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		switch name {
+		case "Pss":
+			m.PSS += kilobytes << 10
+		case "Private_Clean", "Private_Dirty":
+			m.Private += kilobytes << 10
+		}
+	}
+	return m
 }
 
 // Busy returns the processor time that the whole machine has used so far.
