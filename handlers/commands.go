@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"charmer/api"
@@ -75,7 +74,7 @@ func bindArgs(b *binder, r *http.Request) (jsontext.Value, error) {
 		return nil, err
 	}
 	var args jsontext.Value
-	if err := json.Unmarshal(buffer.Bytes(), &args, b.strict); err != nil {
+	if err := b.decode(buffer.Bytes(), &args); err != nil {
 		return nil, invalidBody(decodeProblem(err))
 	}
 	if kind := args.Kind(); kind != '{' {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"charmer/workerproc/longtext"
 )
 
 // protocolVersion is the version of docs/protocol.md that this package speaks.
@@ -187,7 +189,7 @@ func decodeBody[T any](f Frame) (T, error) {
 
 // checkJSON returns an error unless body is one JSON text in valid UTF-8. Duplicate names are the app's business.
 func checkJSON(body []byte) error {
-	if !jsontext.Value(body).IsValid(jsontext.AllowDuplicateNames(true)) {
+	if !jsontext.Value(longtext.Of(body).Text).IsValid(jsontext.AllowDuplicateNames(true)) {
 		return fmt.Errorf("body of RESULT is not JSON: %.64q", body)
 	}
 	return nil

@@ -19,6 +19,10 @@ _NO_MARKS: Final = bytes(set(range(256)) - _STEPS.keys() - {ord('"')})
 _UNLIMITED: Final = sys.version_info >= (3, 14)
 """Whether the encoder recurses as far as the C stack goes, whatever the recursion limit is."""
 _recursion_limit: Final = sys.getrecursionlimit
+_LONG: Final = 64 * 1024
+_PROBE: Final = 4 * 1024
+"""Characters of a long string that are looked at first: those that have escapes have them there, mostly."""
+_ESCAPED: Final = bytes(range(0x20)) + b'"\\'
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -56,6 +60,24 @@ def excess_depth(body: bytes) -> int:
         return 0
     levels = depth(body)
     return levels if levels > MAX_DEPTH else 0
+
+
+def encode_long_text(value: object) -> Optional[bytes]:
+    """Encode a long string that needs no escapes as json does: whether it does C tells at once, and json character by character.
+
+    Returns:
+        The text in UTF-8. None if the value is another, or has to be escaped.
+    """
+    if type(value) is not str or len(value) < _LONG:
+        return None
+    for part in (value[:_PROBE], value):
+        try:
+            body = part.encode("utf-8")
+        except UnicodeEncodeError:
+            return None
+        if len(body.translate(None, _ESCAPED)) < len(body):
+            return None
+    return b'"%b"' % body
 
 
 def _make_encoder(open_containers: Optional[Dict[int, object]], default: Callable[[Any], object]) -> Callable[[object], str]:

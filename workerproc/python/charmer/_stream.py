@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Final, Generator, List, T
 
 from ._cancel import Cancelled
 from ._classes import class_name
-from ._encode import MAX_DEPTH, excess_depth, result_encoder
+from ._encode import MAX_DEPTH, encode_long_text, excess_depth, result_encoder
 from ._explain import explain
 from ._frames import CHUNK, OVERHEAD, RESULT
 from ._quick import encode_quickly
@@ -45,7 +45,7 @@ def encode_value(encode: Callable[[object], str], value: object, max_frame: int,
         Refused: JSON cannot carry it, or the frame would be too large or nested too deep.
     """
     try:
-        body = encode_quickly(value) or encode(value).encode("utf-8")
+        body = encode_quickly(value) or encode_long_text(value) or encode(value).encode("utf-8")
     except Exception as exc:
         raise Refused(explain(value, exc, root), class_name(type(exc))) from None
     size = len(body) + OVERHEAD

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Dict, List, Mapping, NamedTuple
 
 from charmer._decode import decode
-from charmer._encode import MAX_DEPTH, depth, encode_fields, excess_depth, result_encoder
+from charmer._encode import MAX_DEPTH, depth, encode_fields, encode_long_text, excess_depth, result_encoder
 from charmer._explain import explain
 
 
@@ -37,6 +37,26 @@ class Answer(int):
 
 
 class Encoding(unittest.TestCase):
+    def test_a_long_string_is_encoded_as_json_does_or_left_to_it(self) -> None:
+        long = "x" * 100_000
+        for text, quick in [
+            (long, True),
+            (long + "ß🐍\u2028\x7f", True),
+            ("ß" * 100_000, True),
+            (long + '"', False),
+            (long + "\\", False),
+            ("\n" + long, False),
+            (long + "\x1f" + long, False),
+            (long + "\ud800", False),
+            ("x" * 1000, False),
+        ]:
+            with self.subTest(text[:1] + text[-1:]):
+                body = encode_long_text(text)
+                self.assertEqual(body is not None, quick)
+                if body is not None:
+                    self.assertEqual(body.decode(), result_encoder()(text))
+        self.assertIsNone(encode_long_text([long]))
+
     def test_what_json_can_carry_is_encoded_as_json_does(self) -> None:
         shared: List[int] = []
         values: List[object] = [
