@@ -318,21 +318,23 @@ func addExit(p *api.Problem, exit poolsvc.Exit) {
 
 // pythonFailed reports whether err is about a call that Python, or the death of Python, ended badly.
 func pythonFailed(err error) bool {
-	var call *poolsvc.CallError
-	var failed *poolsvc.CommandError
-	return errors.As(err, &call) && (!errors.As(err, &failed) || failed.Started())
+	if _, called := errors.AsType[*poolsvc.CallError](err); !called {
+		return false
+	}
+	failed, ok := errors.AsType[*poolsvc.CommandError](err)
+	return !ok || failed.Started()
 }
 
 // gaveUp reports whether err is about a call that Python gave up because its client had left, or somebody had asked for it.
 func gaveUp(err error) bool {
-	var cancelled *poolsvc.CancelledError
-	return errors.As(err, &cancelled) && cancelled.Step == poolsvc.StepCancelled
+	cancelled, ok := errors.AsType[*poolsvc.CancelledError](err)
+	return ok && cancelled.Step == poolsvc.StepCancelled
 }
 
 // appChose reports whether the status of the reply may be one that the app chose.
 func appChose(err error) bool {
-	var failed *poolsvc.CommandError
-	return errors.As(err, &failed)
+	_, ok := errors.AsType[*poolsvc.CommandError](err)
+	return ok
 }
 
 // evidence is what the log says about a failed call beside the error's own text.

@@ -88,9 +88,9 @@ func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
 			}
 			result, err = p.callInTime(ctx, h, req, x)
 		}
-		var crash *workerproc.CrashError
+		crash, crashed := errors.AsType[*workerproc.CrashError](err)
 		switch {
-		case !errors.As(err, &crash) || crash.Started:
+		case !crashed || crash.Started:
 			return result, err
 		case h.lease != nil:
 			return Result{}, &GoneError{Err: ErrLeaseExpired, Reason: "its worker is gone: " + crash.Exit.Reason, Exit: &crash.Exit}
@@ -104,8 +104,8 @@ func (p *Pool) Execute(ctx context.Context, req Request) (_ Result, err error) {
 
 // hasNotBegun reports whether err is the death of a worker that a call never reached.
 func hasNotBegun(err error) bool {
-	var crash *workerproc.CrashError
-	return errors.As(err, &crash) && !crash.Started
+	crash, ok := errors.AsType[*workerproc.CrashError](err)
+	return ok && !crash.Started
 }
 
 // lookup finds the command that req names. As long as no worker has been ready any name may exist.
@@ -258,8 +258,7 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 	p.accountLocked(m, x, run, ended, err)
 	p.mu.Unlock()
 	p.giveBack(h)
-	var timeout *workerproc.TimeoutError
-	if errors.As(err, &timeout) && timeout.Step == workerproc.StepCancelled && !timeout.Started {
+	if timeout, ok := errors.AsType[*workerproc.TimeoutError](err); ok && timeout.Step == workerproc.StepCancelled && !timeout.Started {
 		return Result{}, p.neverBegan(time.Since(x.since))
 	}
 	if err != nil {
@@ -291,33 +290,33 @@ func (p *Pool) accountLocked(m *member, x *execution, run time.Duration, now tim
 
 // answered reports whether err is what a worker said that is healthy.
 func answered(err error) bool {
-	var failed *workerproc.CommandError
-	return errors.As(err, &failed) || stepOf(err) == workerproc.StepCancelled
+	return is[*workerproc.CommandError](err) || stepOf(err) == workerproc.StepCancelled
 }
 
 // outcome names how a call ended, from a closed set.
 func outcome(err error) string {
-	var (
-		failed    *workerproc.CommandError
-		timeout   *workerproc.TimeoutError
-		cancelled *workerproc.CancelledError
-		protocol  *workerproc.ProtocolError
-		large     *workerproc.TooLargeError
-	)
-	switch {
-	case err == nil:
+	if err == nil {
 		return "ok"
-	case errors.As(err, &failed) && failed.Started():
+	}
+	failed, ok := errors.AsType[*workerproc.CommandError](err)
+	switch {
+	case ok && failed.Started():
 		return "app_error"
-	case errors.As(err, &failed), errors.As(err, &large):
+	case ok, is[*workerproc.TooLargeError](err):
 		return "invalid_args"
-	case errors.As(err, &timeout):
+	case is[*workerproc.TimeoutError](err):
 		return "timeout"
-	case errors.As(err, &cancelled):
+	case is[*workerproc.CancelledError](err):
 		return "cancelled"
-	case errors.As(err, &protocol):
+	case is[*workerproc.ProtocolError](err):
 		return "protocol"
 	default:
 		return "crash"
 	}
+}
+
+// is reports whether there is an E in err.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }

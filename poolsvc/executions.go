@@ -93,18 +93,16 @@ func (p *Pool) endExecution(x *execution, err error) {
 
 // stepOf returns how far the ladder went for a call that ended with err.
 func stepOf(err error) workerproc.Step {
-	var cancelled *workerproc.CancelledError
-	var timeout *workerproc.TimeoutError
-	switch {
-	case errors.As(err, &cancelled):
+	if cancelled, ok := errors.AsType[*workerproc.CancelledError](err); ok {
 		return cancelled.Step
-	case errors.As(err, &timeout):
-		return timeout.Step
-	case errors.Is(err, ErrClientGone):
-		return StepDequeued
-	default:
-		return stepFinished
 	}
+	if timeout, ok := errors.AsType[*workerproc.TimeoutError](err); ok {
+		return timeout.Step
+	}
+	if errors.Is(err, ErrClientGone) {
+		return StepDequeued
+	}
+	return stepFinished
 }
 
 // whyEnded returns the error of a wait that ended because ctx did.

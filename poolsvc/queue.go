@@ -68,9 +68,11 @@ func (q *queue) pushSince(ctx context.Context, asked want, since time.Time) *wai
 }
 
 func (q *queue) newWaiter(ctx context.Context, asked want, since time.Time) *waiter {
-	w := &waiter{granted: make(chan grant, 1), queue: q}
+	var w *waiter
 	if n := len(q.unused); n > 0 {
 		w, q.unused = q.unused[n-1], q.unused[:n-1]
+	} else {
+		w = &waiter{granted: make(chan grant, 1), queue: q}
 	}
 	w.want, w.ctx, w.since = asked, ctx, since
 	return w
