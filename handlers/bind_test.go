@@ -299,8 +299,8 @@ func TestTheMediaTypeMustBeJSON(t *testing.T) {
 }
 
 func TestABodyOfAnySizeIsReadWhole(t *testing.T) {
-	const limit = 20 * eagerBody
-	for _, size := range []int{1, eagerBody - 1, eagerBody, eagerBody + 1, 2 * eagerBody, 16*eagerBody - 1, 16 * eagerBody, 16*eagerBody + 1, limit} {
+	const limit = (eagerGrowth + 4) * eagerBody
+	for _, size := range []int{1, eagerBody - 1, eagerBody, eagerBody + 1, 2 * eagerBody, eagerGrowth*eagerBody - 1, eagerGrowth * eagerBody, eagerGrowth*eagerBody + 1, limit} {
 		for _, announced := range []int64{-1, int64(size)} {
 			whole := bytes.Repeat([]byte("0123456789abcde"), size/15+1)[:size]
 			buffer := new(bodyBuffer)

@@ -14,13 +14,12 @@ import (
 
 // cannedConn is a connection in memory whose client has sent the same request left times, and reads every answer at once.
 type cannedConn struct {
-	net.Conn // of which only the addresses and deadlines are used
-	request  []byte
-	left     int
-	at       int // in request
-	mu       sync.Mutex
-	right    int // answers with 200
-	closed   func()
+	request []byte
+	left    int
+	at      int // in request
+	mu      sync.Mutex
+	right   int // answers with 200
+	closed  func()
 }
 
 func (c *cannedConn) Read(p []byte) (int, error) {
@@ -49,19 +48,6 @@ func (*cannedConn) SetWriteDeadline(time.Time) error { return nil }
 func (*cannedConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
 func (*cannedConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
 
-// connListener hands out connections, and then none.
-type connListener chan net.Conn
-
-func (l connListener) Accept() (net.Conn, error) {
-	if conn, ok := <-l; ok {
-		return conn, nil
-	}
-	return nil, net.ErrClosed
-}
-
-func (connListener) Close() error   { return nil }
-func (connListener) Addr() net.Addr { return &net.TCPAddr{} }
-
 // One call is all that net/http, the handlers and the pool do for it, without a socket and without a process.
 func BenchmarkExecute(b *testing.B) {
 	body := `{"command":"any","args":{"value":"` + strings.Repeat("x", 100) + `"}}`
@@ -70,23 +56,29 @@ func BenchmarkExecute(b *testing.B) {
 		b.Run(fmt.Sprint("connections=", connections), func(b *testing.B) {
 			s := newTestServer(b, io.Discard, withVaried(nil))
 			newChecked(b, s).answer(b, "POST", "/execute", body) // waits for the first worker
-			listener := make(connListener, connections)
+			listener := &pipeListener{conns: make(chan net.Conn, connections), ended: make(chan struct{})}
 			var open sync.WaitGroup
 			var conns []*cannedConn
 			for i := range connections {
 				open.Add(1)
 				conn := &cannedConn{request: request, left: (b.N + i) / connections, closed: sync.OnceFunc(open.Done)}
 				conns = append(conns, conn)
-				listener <- conn
+				listener.conns <- conn
 			}
 			server := &http.Server{Handler: s, ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute}
 			b.ReportAllocs()
 			b.ResetTimer()
 			var accepting sync.WaitGroup
-			accepting.Go(func() { _ = server.Serve(listener) }) // ends with the listener
+			accepting.Go(func() { // ends with the server
+				if err := server.Serve(listener); err != http.ErrServerClosed {
+					b.Error(err)
+				}
+			})
 			open.Wait()
 			b.StopTimer()
-			close(listener)
+			if err := server.Close(); err != nil {
+				b.Error(err)
+			}
 			accepting.Wait()
 			right := 0
 			for _, conn := range conns {

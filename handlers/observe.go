@@ -82,11 +82,11 @@ func (w *replyWriter) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
+	w.wrote = true
 	written := 0
 	for {
 		piece := b[written:min(len(b), written+writePiece)]
 		w.extendDeadline()
-		w.wrote = true
 		n, err := w.ResponseWriter.Write(piece)
 		if written += n; err != nil || written == len(b) {
 			return written, err

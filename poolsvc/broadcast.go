@@ -142,7 +142,7 @@ func (p *Pool) catchUp(m *member) {
 		p.mu.Unlock()
 		reply, run, err := p.runBroadcast(p.ctx, m, m.worker, b)
 		p.mu.Lock()
-		p.ranLocked(m, x, time.Now())
+		p.ranLocked(m, x)
 		p.appliedLocked(m, b, reply, run, err)
 	}
 	m.catchesUp = false

@@ -17,7 +17,7 @@ func (p *Pool) watch(m *member) {
 	p.forgetLocked(m)
 	running := m.runningLocked()
 	for len(m.running) > 0 {
-		p.ranLocked(m, m.running[0], time.Now()) // the time of the calls that it died in, of which their callers do not know yet
+		p.ranLocked(m, m.running[0]) // the time of the calls that it died in, of which their callers do not know yet
 	}
 
 	if m.standsBy && !m.retiring { // else its place has been filled

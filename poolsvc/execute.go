@@ -246,7 +246,7 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 
 	ended := time.Now()
 	p.mu.Lock()
-	p.ranLocked(m, x, ended)
+	p.ranLocked(m, x)
 	if err == workerproc.ErrWithdrawn {
 		x.m, x.began = nil, time.Time{}
 		p.mu.Unlock()

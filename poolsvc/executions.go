@@ -201,15 +201,16 @@ func (p *Pool) runsLocked(m *member, x *execution) {
 	m.running = append(m.running, x)
 }
 
-// ranLocked ends x, now, in the books of m, if it is there.
-func (p *Pool) ranLocked(m *member, x *execution, now time.Time) {
+// ranLocked ends x in the books of m, if it is there. It reads the clock under the lock, so that busy time never falls behind what
+// was told before.
+func (p *Pool) ranLocked(m *member, x *execution) {
 	i := slices.Index(m.running, x)
 	if i < 0 {
 		return
 	}
 	m.running = slices.Delete(m.running, i, i+1)
 	if len(m.running) == 0 {
-		p.counts.busy += now.Sub(m.busySince)
+		p.counts.busy += time.Since(m.busySince)
 	}
 }
 

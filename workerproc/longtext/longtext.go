@@ -94,11 +94,11 @@ func isName(rest []byte) bool {
 // plain reports whether text is ASCII without control characters.
 func plain(text []byte) bool {
 	const high, space = 0x8080808080808080, 0x2020202020202020
-	var odd uint64 // the high bit of a byte that is not plain is set; the borrow of one that is not may set others
 	for ; len(text) >= 32; text = text[32:] {
 		a, b := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:])
 		c, d := binary.LittleEndian.Uint64(text[16:]), binary.LittleEndian.Uint64(text[24:])
-		odd = a | (a - space) | b | (b - space) | c | (c - space) | d | (d - space)
+		// The high bit of a byte that is not plain is set; the borrow of one that is not may set others.
+		odd := a | (a - space) | b | (b - space) | c | (c - space) | d | (d - space)
 		if odd&high != 0 {
 			return false
 		}
