@@ -38,7 +38,7 @@ func TestABroadcastRunsInEveryWorkerThatIsThereAndThatComes(t *testing.T) {
 		execute(p, in("after", echo)).must(t)
 		synctest.Wait()
 		for _, w := range f.started() {
-			first, want := w.calls, 1
+			first, want := w.received(), 1
 			if w.id == 3 { // of the session that was there
 				want = 0
 			}
@@ -78,7 +78,7 @@ func TestABusyWorkerRunsABroadcastBeforeItsNextCall(t *testing.T) {
 		advance(time.Second)
 		first.must(t)
 		next.must(t)
-		equal(t, "calls", fmt.Sprint(f.worker(1).calls[1].RequestID, f.worker(1).calls[2].RequestID), "bn")
+		equal(t, "calls", fmt.Sprint(f.worker(1).received()[1].RequestID, f.worker(1).received()[2].RequestID), "bn")
 		equal(t, "applied", p.Broadcasts()[0].Applied, 1)
 	})
 }

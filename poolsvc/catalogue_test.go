@@ -79,7 +79,7 @@ func TestArgumentsThatDoNotFitReachNoWorker(t *testing.T) {
 		s := p.Stats()
 		equal(t, "calls of invalid arguments", s.Counts.Executions["invalid_args"], 3)
 		equal(t, "sessions", len(s.Sessions), 0)
-		equal(t, "calls in the worker", len(f.last().calls), 2)
+		equal(t, "calls in the worker", len(f.last().received()), 2)
 	})
 }
 
@@ -96,7 +96,7 @@ func TestACallIsCheckedAgainAgainstTheWorkerThatItIsGiven(t *testing.T) {
 		busy.must(t)
 		wantGenerations(t, p, 2)
 		equal(t, "generation that ran it", execute(p, newArgs).must(t).Worker.Generation, 2)
-		equal(t, "uses without a call", len(f.worker(2).calls), 1)
+		equal(t, "uses without a call", len(f.worker(2).received()), 1)
 	})
 }
 
@@ -171,7 +171,7 @@ func TestBeforeTheFirstWorkerIsReadyACallIsCheckedWhenThereIsOne(t *testing.T) {
 		advance(time.Second)
 		misfits(t, wrong.failure(t), "/new")
 		right.must(t)
-		equal(t, "calls in the worker", len(f.last().calls), 1)
+		equal(t, "calls in the worker", len(f.last().received()), 1)
 	})
 }
 

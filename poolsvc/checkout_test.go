@@ -87,7 +87,7 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 		advance(205 * ms)
 		first.must(t)
 		var got []string
-		for _, c := range f.started()[0].calls[1:] {
+		for _, c := range f.started()[0].received()[1:] {
 			got = append(got, c.RequestID)
 		}
 		if !slices.IsSorted(got) || len(got) != 20 {

@@ -27,7 +27,7 @@ func TestExecuteReturnsTheResultAndTheTimes(t *testing.T) {
 		if r.Session != nil {
 			t.Errorf("session %+v", r.Session)
 		}
-		sent := f.worker(1).calls[1]
+		sent := f.worker(1).received()[1]
 		if sent.RequestID != "r-1" || sent.Traceparent != "00-trace" || sent.SessionID != "" || sent.SessionState != "" || sent.Hook {
 			t.Errorf("call sent: %+v", sent)
 		}

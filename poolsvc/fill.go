@@ -197,6 +197,10 @@ func (p *Pool) spawn(m *member) (Worker, error) {
 		}
 	}
 	p.mu.Lock()
+	if err := m.ctx.Err(); err != nil { // it was given up while it got its turn
+		p.mu.Unlock()
+		return nil, err
+	}
 	if !m.owned() && !m.first && p.starts.failures > 0 && (time.Now().Before(p.starts.retryAt) || p.probingLocked()) {
 		p.forgetLocked(m) // nobody may take it as a spare now
 		p.mu.Unlock()

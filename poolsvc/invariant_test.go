@@ -76,7 +76,7 @@ func (m *model) checkStats(t *rapid.T) {
 func (m *model) checkOrder(t *rapid.T) {
 	begun := map[string]bool{}
 	for _, w := range m.f.started() {
-		for _, c := range w.calls {
+		for _, c := range w.received() {
 			begun[c.RequestID] = true
 		}
 		w.mu.Lock()
@@ -108,7 +108,7 @@ func (m *model) checkCleanliness(t *rapid.T) {
 	}
 	for _, w := range m.f.started() {
 		holder := ""
-		calls := slices.DeleteFunc(slices.Clone(w.calls), func(c workerproc.Call) bool { return strings.HasPrefix(c.RequestID, "b") })
+		calls := slices.DeleteFunc(w.received(), func(c workerproc.Call) bool { return strings.HasPrefix(c.RequestID, "b") })
 		for _, c := range calls { // and broadcasts, which are of nobody
 			lease := leaseOf[c.RequestID]
 			if fresh[c.RequestID] && len(calls) > 1 {

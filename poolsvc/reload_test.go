@@ -159,6 +159,22 @@ func TestReloadGivesUpStartsOfTheOldCode(t *testing.T) {
 	})
 }
 
+// A start that is given up may get its turn in the same moment.
+func TestReloadEndsThoughGivenUpStartsGetTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := warmPool(t, newFactory())
+		gone, giveUp := context.WithCancel(t.Context())
+		giveUp()
+		p.mu.Lock()
+		p.starts.failures, p.starts.retryAt, p.starts.last = 1, time.Now().Add(time.Second), startFailure
+		p.mu.Unlock()
+		for range 64 { // a select takes either
+			_, err := p.spawn(&member{ctx: gone, slots: make(chan struct{}, 1)})
+			equal(t, "why nothing started", err, context.Canceled)
+		}
+	})
+}
+
 func TestWorkerThatDiesDuringAReloadIsReplacedByTheNewCode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFactory()

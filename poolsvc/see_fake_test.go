@@ -2,6 +2,7 @@ package poolsvc
 
 import (
 	"os"
+	"slices"
 	"time"
 
 	"charmer/workerproc"
@@ -41,12 +42,17 @@ func (w *fakeWorker) Usage() (workerproc.Usage, error) {
 	}
 }
 
-// seen returns the calls that the worker was given, hooks included, as "command" or "command state".
-func (w *fakeWorker) seen() []string {
+// received returns the calls that have begun, hooks included.
+func (w *fakeWorker) received() []workerproc.Call {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return slices.Clone(w.calls)
+}
+
+// seen returns the calls that the worker was given, hooks included, as "command" or "command state".
+func (w *fakeWorker) seen() []string {
 	var out []string
-	for _, c := range w.calls {
+	for _, c := range w.received() {
 		if c.SessionState != "" {
 			out = append(out, c.Command+" "+c.SessionState)
 		} else {

@@ -182,7 +182,7 @@ func TestSessionHooksRunOnceBeforeAndAfterAllCalls(t *testing.T) {
 		synctest.Wait()
 		equal(t, "calls", trace(f, 3), "[session_start new echo new echo resumed session_end resumed]")
 		equal(t, "calls of a pooled worker", trace(f, 1), "[]")
-		for _, c := range f.worker(3).calls {
+		for _, c := range f.worker(3).received() {
 			if c.SessionID != "u1" || c.Hook != (c.Command != "echo") {
 				t.Errorf("call %+v", c)
 			}

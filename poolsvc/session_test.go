@@ -359,7 +359,7 @@ func TestTheStartHookHasTheRequestThatOpensTheSession(t *testing.T) {
 		req.RequestID = "r2"
 		execute(p, req).must(t)
 		for id, want := range map[uint64]RequestRef{3: {"r1", "00-1-2-01"}, 4: {"r2", ""}} {
-			hook := f.worker(id).calls[0]
+			hook := f.worker(id).received()[0]
 			if got := (RequestRef{hook.RequestID, hook.Traceparent}); !hook.Hook || got != want {
 				t.Errorf("worker %d: hook %v, request %+v, want %+v", id, hook.Hook, got, want)
 			}
