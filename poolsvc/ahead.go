@@ -14,9 +14,10 @@ import (
 // not begun, and wait for a worker like others, in front of all who came later.
 
 const (
-	aheadBudget = time.Millisecond     // that the calls in a line may be expected to take, all together
-	aheadLook   = 4 * time.Millisecond // in which a line has to move, or is dissolved
-	paceCalls   = 8                    // calls before it is known how long a command takes
+	aheadBudget = time.Millisecond       // that the calls in a line may be expected to take, all together
+	aheadLook   = 4 * time.Millisecond   // in which a line has to move, or is dissolved
+	awakeFor    = 200 * time.Microsecond // an answer
+	paceCalls   = 8                      // calls before it is known how long a command takes
 )
 
 // pace is how long a command has taken lately.
@@ -45,6 +46,15 @@ func (p *Pool) costLocked(command string) time.Duration {
 		return known.mean
 	}
 	return aheadBudget + 1
+}
+
+// awakeLocked returns how long a processor stays awake for the answer to a call: not at all if the call is not the only one, or if
+// its command is not so quick that waking up would take a good part of its time.
+func (p *Pool) awakeLocked(command string) time.Duration {
+	if p.active > 1 || p.costLocked(command) > awakeFor {
+		return 0
+	}
+	return awakeFor
 }
 
 // mayGoAhead reports whether a request fits into a line at all. One that does not wait for a worker waits in none.

@@ -325,3 +325,34 @@ func TestACallThatIsCancelledInLineLeavesItsPlaceToThoseBehindIt(t *testing.T) {
 		third.must(t)
 	})
 }
+
+func TestAProcessorStaysAwakeForTheAnswerToALoneQuickCall(t *testing.T) {
+	for name, row := range map[string]struct {
+		known  *pace
+		others int
+		want   time.Duration
+	}{
+		"quick":           {&pace{calls: paceCalls, mean: awakeFor}, 0, awakeFor},
+		"not so quick":    {&pace{calls: paceCalls, mean: awakeFor + 1}, 0, 0},
+		"new":             {&pace{calls: paceCalls - 1, mean: us}, 0, 0},
+		"unknown":         {nil, 0, 0},
+		"one call of two": {&pace{calls: paceCalls, mean: us}, 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFactory()
+				p := warmPool(t, f, workers(2))
+				for range row.others {
+					execute(p, sleeper(time.Second))
+				}
+				if row.known != nil {
+					p.paces["echo"] = row.known
+				}
+				on := execute(p, echo).must(t).Worker.ID
+				calls := f.worker(on).received()
+				equal(t, "time awake", calls[len(calls)-1].Awake, row.want)
+				advance(time.Second)
+			})
+		})
+	}
+}

@@ -236,6 +236,7 @@ func (p *Pool) call(ctx context.Context, h held, req Request, x *execution) (Res
 	}
 	m.used = m.used || h.lease != nil
 	p.runsLocked(m, x)
+	call.Awake = p.awakeLocked(req.Command)
 	worker := m.worker
 	p.mu.Unlock()
 	if req.Began != nil {

@@ -113,12 +113,13 @@ type Call struct {
 	Hook         bool
 	Args         []byte // JSON object; empty means {}
 	RequestID    string
-	SessionID    string    // empty outside sessions
-	SessionState string    // "new" or "resumed" in a session
-	Traceparent  string    // W3C trace context, or empty
-	Deadline     time.Time // when the call is ended if it has no answer
-	Shared       bool      // other calls may run in the worker beside it
-	Ahead        bool      // it may be sent while others run, and others while it does, to wait in the pipe for their turn
+	SessionID    string        // empty outside sessions
+	SessionState string        // "new" or "resumed" in a session
+	Traceparent  string        // W3C trace context, or empty
+	Deadline     time.Time     // when the call is ended if it has no answer
+	Shared       bool          // other calls may run in the worker beside it
+	Ahead        bool          // it may be sent while others run, and others while it does, to wait in the pipe for their turn
+	Awake        time.Duration // how long its answer is awaited with a processor kept awake for it; 0 for not at all
 
 	Events *Feed // takes what the call says before its answer; nil if nobody asks for that
 	Stream bool  // its items come one by one, in Events

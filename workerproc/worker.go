@@ -170,6 +170,9 @@ func (w *Worker) Call(ctx context.Context, c *Call) (Reply, error) {
 	}
 	// A failed write means that the process has closed its end; its death answers the call.
 	_ = w.frames.flush()
+	if c.Awake > 0 {
+		stayAwake(w.replies, c.Awake)
+	}
 	<-open.done
 	return open.reply, open.err
 }
