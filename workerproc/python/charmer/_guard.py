@@ -10,6 +10,7 @@ import fcntl
 import os
 import select
 import signal
+import sys
 from dataclasses import dataclass
 from typing import Any, Callable, Final, List, NoReturn, Optional, Sequence
 
@@ -191,6 +192,22 @@ def raise_oom_score() -> None:
         pass
     finally:
         _close(score)
+
+
+def give_way() -> None:
+    """Have this worker, when something wakes it, wait until who has the processor gives it up, rather than take it.
+
+    Who wakes it is the service, with a call, and has others to hand on and answers to pass on in the same turn. The
+    share of the processors stays the same. Threads and children inherit it. Nothing changes if the policy is not the
+    default one, or the system not Linux.
+    """
+    if sys.platform != "linux":
+        return
+    try:
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError:  # it may not be changed here
+        pass
 
 
 def become_subreaper() -> None:

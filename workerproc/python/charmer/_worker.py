@@ -35,6 +35,7 @@ def live(process: Process, imported: bool) -> None:
         os.set_blocking(_guard.FRAMES_IN, True)
         os.set_blocking(_guard.FRAMES_OUT, True)
         _guard.raise_oom_score()
+        _guard.give_way()
         _guard.become_subreaper()
         process.writer.send(HELLO, encode_fields(process.hello()))
         if not _start(process, imported):

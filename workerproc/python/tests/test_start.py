@@ -240,5 +240,22 @@ class SessionHooks(unittest.TestCase):
                 self.assertEqual(self.hook(worker, name).body["kind"], "unknown_command")
 
 
+@unittest.skipUnless(sys.platform == "linux", "a policy of Linux")
+class Policy(unittest.TestCase):
+    def test_a_worker_takes_no_processor_from_others_when_it_is_woken(self) -> None:
+        with Worker("") as worker:
+            worker.ready()
+            self.assertEqual(os.sched_getscheduler(worker.pid), os.SCHED_BATCH)
+        self.assertEqual(os.sched_getscheduler(0), os.SCHED_OTHER)
+
+    def test_a_policy_that_somebody_chose_stays(self) -> None:
+        program = (
+            "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)); from charmer import _guard; "
+            "_guard.give_way(); print(os.sched_getscheduler(0) == os.SCHED_IDLE)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], cwd=RUNTIME, capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout, "True\n")
+
+
 if __name__ == "__main__":
     unittest.main()
