@@ -13,13 +13,14 @@ import (
 // allowed says which of charmer's packages each of them may import, and which libraries are kept out of it. The arrows
 // are those of docs/architecture.md: main -> handlers -> poolsvc -> workerproc, and handlers -> api.
 var allowed = map[string]struct{ may, never []string }{
-	".":                   {may: []string{"handlers", "poolsvc", "workerproc", "api/client"}},
+	".":                   {may: []string{"handlers", "poolsvc", "workerproc", "workerproc/awake", "api/client"}},
 	"handlers/openapi":    {never: []string{"net/http", "os", "os/exec"}},
 	"handlers":            {may: []string{"poolsvc", "workerproc/longtext", "api", "handlers/openapi", "handlers/mcptools"}, never: []string{"os/exec"}},
 	"handlers/mcptools":   {never: []string{"net/http", "os", "os/exec"}},
 	"poolsvc":             {may: []string{"workerproc", "poolsvc/argschema"}, never: []string{"net/http", "os/exec", "github.com/prometheus/client_golang"}},
 	"poolsvc/argschema":   {never: []string{"net/http", "os", "os/exec"}},
-	"workerproc":          {may: []string{"workerproc/longtext"}, never: []string{"net/http", "github.com/prometheus/client_golang"}},
+	"workerproc":          {may: []string{"workerproc/longtext", "workerproc/awake"}, never: []string{"net/http", "github.com/prometheus/client_golang"}},
+	"workerproc/awake":    {never: []string{"net", "os", "os/exec"}},
 	"workerproc/longtext": {never: []string{"net/http", "os", "os/exec"}},
 	"api":                 {},
 	"api/client":          {},

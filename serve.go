@@ -20,6 +20,7 @@ import (
 	"charmer/handlers"
 	"charmer/poolsvc"
 	"charmer/workerproc"
+	"charmer/workerproc/awake"
 )
 
 // demoApp is served when no app is named.
@@ -142,8 +143,9 @@ func newService(s settings, app string, environ []string, log *slog.Logger) (*se
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
+	lone := newLoneClient(awake.For)
 	return &service{settings: s, log: log, spawner: spawner, pool: pool, handler: handler, server: &http.Server{
-		Handler: handler, Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: lone.see(handler), ConnState: lone.changed, Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}}, nil
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"charmer/workerproc/awake"
 )
 
 // How long a dead or silent process is given.
@@ -171,7 +173,7 @@ func (w *Worker) Call(ctx context.Context, c *Call) (Reply, error) {
 	// A failed write means that the process has closed its end; its death answers the call.
 	_ = w.frames.flush()
 	if c.Awake > 0 {
-		stayAwake(w.replies, c.Awake)
+		awake.For(w.replies, c.Awake)
 	}
 	<-open.done
 	return open.reply, open.err

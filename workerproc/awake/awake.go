@@ -1,0 +1,27 @@
+// Package awake keeps a processor from going to sleep while something is awaited that is about to come: waking up would take
+// longer than that.
+package awake
+
+import (
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// For returns when conn has something to read, has nobody at its other end any more, or is closed, and else after limit. It looks again and
+// again, and reads nothing.
+func For(conn syscall.Conn, limit time.Duration) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return // it is closed
+	}
+	_ = raw.Control(func(fd uintptr) { // fails if it is closed
+		conns := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		for began := time.Now(); time.Since(began) < limit; {
+			if n, _ := unix.Poll(conns, 0); n > 0 { // after an interruption, again
+				return
+			}
+		}
+	})
+}
