@@ -44,19 +44,27 @@ func (l *loneClient) changed(conn net.Conn, state http.ConnState) {
 		l.connections.Add(1)
 	case http.StateClosed, http.StateHijacked:
 		l.connections.Add(-1)
-	case http.StateActive:
-		if time.Since(l.began)-time.Duration(l.answered.Load()) > promptly {
+	case http.StateActive, http.StateIdle:
+		if l.connections.Load() == 1 {
+			l.lone(conn, state, time.Since(l.began))
+		}
+	}
+}
+
+func (l *loneClient) lone(conn net.Conn, state http.ConnState, now time.Duration) {
+	if state == http.StateActive {
+		if now-time.Duration(l.answered.Load()) > promptly {
 			l.prompt.Store(0)
 		} else {
 			l.prompt.Add(1)
 		}
-	case http.StateIdle:
-		l.answered.Store(int64(time.Since(l.began)))
-		if l.connections.Load() > 1 || l.prompt.Load() < promptRequests || l.multiplexed.Load() {
-			return
-		}
-		if conn, ok := conn.(syscall.Conn); ok {
-			l.stay(conn, promptly)
-		}
+		return
+	}
+	l.answered.Store(int64(now))
+	if l.prompt.Load() < promptRequests || l.multiplexed.Load() {
+		return
+	}
+	if conn, ok := conn.(syscall.Conn); ok {
+		l.stay(conn, promptly)
 	}
 }
