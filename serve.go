@@ -68,7 +68,7 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 	}
 	log, end := newLog(c.settings, sys.stderr)
 	defer end()
-	defer runtime.KeepAlive(ballast())
+	defer runtime.KeepAlive(make([]byte, ballast))
 	leaveProcessors(sys.environ)
 	listener, err := net.Listen("tcp", c.Listen)
 	if err != nil {
@@ -99,16 +99,9 @@ func (c *serveCmd) Run(sys system, file *fileSettings) error {
 	return s.run(listener, signals)
 }
 
-// ballast returns 16 MB of memory that is never touched, and so takes none. The heap in use is a few megabytes, and would be collected many times a
-// second under load: the collector lets as much garbage gather as is in use, this included. It is in pieces, because Go clears some of what it allocates
-// even so, and with that touches it: in one start of ten all of it, when it was in one piece.
-func ballast() [][]byte {
-	pieces := make([][]byte, 16)
-	for i := range pieces {
-		pieces[i] = make([]byte, 1<<20)
-	}
-	return pieces
-}
+// ballast is memory that is never touched, and so takes none. The heap in use is a few megabytes, and would be collected many times a second
+// under load: the collector lets as much garbage gather as is in use, this included.
+const ballast = 16 << 20
 
 // leaveProcessors has Go run on half of the processors, rounded up, unless the operator says how many (GOMAXPROCS): the others are
 // for Python, which Go's threads would keep from them while they look for work.
