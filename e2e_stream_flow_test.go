@@ -140,7 +140,7 @@ func (s *instance) peak(pid int64) int64 {
 // TestAReaderThatDoesNotReadHoldsItsGenerator lets others call meanwhile. When the reader goes on it gets the rest, which is far
 // more than anybody keeps.
 func TestAReaderThatDoesNotReadHoldsItsGenerator(t *testing.T) {
-	const n, size = 2048, 64 << 10
+	const n, size = 4096, 64 << 10 // far more than the garbage that Go lets gather, with what the race detector has beside it
 	s := servePatiently(t, pouring)
 	for _, command := range []string{"plain", "in_a_task", "in_a_thread"} {
 		t.Run(command, func(t *testing.T) {
