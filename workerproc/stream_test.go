@@ -230,7 +230,7 @@ func TestACancelThatMeetsTheEndOfItsCallHitsNoOther(t *testing.T) {
 
 func TestALoopThatIsBlockedIsReportedWithItsStack(t *testing.T) {
 	book, log := newLogBook()
-	w := spawnStreamer(t, func(cfg *Config) { cfg.Log, cfg.LoopStall = log, 20*time.Millisecond })
+	w := spawnStreamer(t, func(cfg *Config) { cfg.Log, cfg.LoopStall = log, time.Second }) // far more than the worker may need until the call has begun
 	path := t.TempDir() + "/go"
 	c := call("block", fmt.Sprintf(`{"path":%q}`, path))
 	c.Shared = true
