@@ -39,8 +39,11 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if os.Getenv("GORACE") == "" {
-		_ = os.Setenv("GORACE", "atexit_sleep_ms=0") // else each program built with the race detector sleeps for 1 s before it exits; races are in its exit code
+	if os.Getenv("GORACE") == "" { // each program built with the race detector would sleep for 1 s before it exits; races are in its exit code
+		if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	program = filepath.Join(dir, "charmer")
 	build := exec.Command("go", append(append([]string{"build"}, raceFlag...), "-o", program, ".")...)

@@ -136,7 +136,7 @@ func newService(s settings, app string, environ []string, log *slog.Logger) (*se
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	lone := newLoneClient(awake.For)
+	lone := newLoneClient(func(conn syscall.Conn, limit time.Duration) { awake.For(conn, limit, nil) })
 	return &service{settings: s, log: log, spawner: spawner, pool: pool, handler: handler, server: &http.Server{
 		Handler: lone.see(handler), ConnState: lone.changed, Protocols: &protocols, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),

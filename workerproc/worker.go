@@ -173,7 +173,7 @@ func (w *Worker) Call(ctx context.Context, c *Call) (Reply, error) {
 	// A failed write means that the process has closed its end; its death answers the call.
 	_ = w.frames.flush()
 	if c.Awake > 0 {
-		awake.For(w.replies, c.Awake)
+		awake.For(w.replies, c.Awake, open.done)
 	}
 	<-open.done
 	return open.reply, open.err

@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// For returns when conn has something to read, has nobody at its other end any more, or is closed, and else after limit. It looks again and
-// again, and reads nothing.
-func For(conn syscall.Conn, limit time.Duration) {
+// For returns when conn has something to read, has nobody at its other end any more, or is closed, when done is closed, because somebody else
+// has read what was awaited, and else after limit. It looks again and again, and reads nothing.
+func For(conn syscall.Conn, limit time.Duration, done <-chan struct{}) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return // it is closed
@@ -21,6 +21,11 @@ func For(conn syscall.Conn, limit time.Duration) {
 		for began := time.Now(); time.Since(began) < limit; {
 			if n, _ := unix.Poll(conns, 0); n > 0 { // after an interruption, again
 				return
+			}
+			select {
+			case <-done:
+				return
+			default:
 			}
 		}
 	})

@@ -13,7 +13,7 @@ func pipe(t *testing.T) (in, out *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _, _ = in.Close(), out.Close() })
+	t.Cleanup(func() { _, _ = in.Close(), out.Close() }) // which the test may have done already
 	return in, out
 }
 
@@ -28,15 +28,22 @@ func TestItEndsWithWhatIsAwaited(t *testing.T) {
 			if err := happens(in, out); err != nil {
 				t.Fatal(err)
 			}
-			For(in, time.Hour)
+			For(in, time.Hour, nil)
 		})
 	}
+}
+
+func TestItEndsWhenSomebodyElseHasReadIt(t *testing.T) {
+	in, _ := pipe(t)
+	done := make(chan struct{})
+	close(done)
+	For(in, time.Hour, done)
 }
 
 func TestItEndsWithItsLimit(t *testing.T) {
 	in, _ := pipe(t)
 	began := time.Now()
-	For(in, 3*time.Millisecond)
+	For(in, 3*time.Millisecond, nil)
 	if took := time.Since(began); took < 3*time.Millisecond {
 		t.Errorf("it took %s", took)
 	}
@@ -47,7 +54,7 @@ func TestWhatIsAwaitedIsNotRead(t *testing.T) {
 	if _, err := out.WriteString("x"); err != nil {
 		t.Fatal(err)
 	}
-	For(in, time.Hour)
+	For(in, time.Hour, nil)
 	if n, err := in.Read(make([]byte, 2)); n != 1 || err != nil {
 		t.Errorf("read %d bytes, %v", n, err)
 	}
